@@ -1,0 +1,1 @@
+"""Taking, storing and reading backups."""
