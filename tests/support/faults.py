@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from support.hosts import CommandError, Host, Lab, wait_until
 
-STORE_UNIT = "rclone-serve-s3"
+STORE_UNIT = "lab-store"
 
 
 def pids(host: Host, pattern: str) -> list[int]:
@@ -54,11 +54,11 @@ def small_disk(host: Host, path: str, size_bytes: int) -> Iterator[None]:
     pid = subprocess.run(
         ["podman", "inspect", "--format", "{{.State.Pid}}", host.container], capture_output=True, text=True, check=True
     ).stdout.strip()
-    inside = ["nsenter", "-t", pid, "--mount", "--"]
+    inside = ["nsenter", "-t", pid, "--mount", "--pid", "--"]  # --pid: umount reads /proc
     host.run("mkdir", "-p", path)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes},mode=0700", "tmpfs", path]
     subprocess.run([*inside, *mount], check=True, capture_output=True)
     try:
         yield
     finally:
-        subprocess.run([*inside, "umount", "--lazy", path], check=False, capture_output=True)
+        subprocess.run([*inside, "umount", "--lazy", path], check=True, capture_output=True)

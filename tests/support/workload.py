@@ -66,7 +66,7 @@ class Workload:
             wait_until(lambda: self.acknowledged() > before, "the writer's first acknowledged row")
         except Exception as error:
             log = self.lab.app1.run("journalctl", "-n", "20", "--no-pager", "-u", self.unit, check=False).text
-            raise type(error)(f"{error}\nledger: {self.ledger().errors[-3:]}\n{log}") from error
+            raise type(error)(f"{error}\nledger: {self.ledger().errors[:3]}\n{log}") from error
 
     def stop(self) -> None:
         """Stop the writer after the statement in hand."""

@@ -1,0 +1,239 @@
+#!/usr/bin/env python3
+"""The main job of Holdfast, for real: lose a table while the site is busy, get every acknowledged row back.
+
+Brings up the lab, provisions it with the production playbooks, lets a writer fill two tables and keep a ledger of what
+was acknowledged to it, backs up (full, incremental, binlogs), drops one table at a random moment among ongoing writes,
+finds the statement, restores to just before it into a new instance, compares every row with the ledger, and puts the
+table back. The exit status is the verdict. Environment: KEEP=1 leaves the lab up, SEED=n repeats a random moment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from support import console, hosts  # noqa: E402
+from support.ledger import Comparison  # noqa: E402
+from support.workload import Workload  # noqa: E402
+
+CACHE = Path(os.environ.get("HOLDFAST_CACHE") or Path.home() / ".cache" / "holdfast")
+LOGS = CACHE / "logs" / time.strftime("demo-%Y%m%dT%H%M%S")
+RESTORED = "/var/lib/holdfast/restore/demo"
+ROWS_PER_PHASE = 400
+
+
+class VerdictError(Exception):
+    """What was restored is not what was acknowledged."""
+
+
+def tool(name: str) -> str:
+    """Return the path of a tool of the virtualenv that runs this program, or its bare name."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else name
+
+
+def quietly(log: str, *argv: str) -> str:
+    """Run a command of the controller with its output in a log file; return the file's text.
+
+    Raises hosts.CommandError with the log's last lines.
+    """
+    LOGS.mkdir(parents=True, exist_ok=True)
+    path = LOGS / f"{log}.log"
+    with path.open("wb") as out:
+        environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(hosts.REPOSITORY / "ansible.cfg")}
+        status = subprocess.run(
+            argv, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=hosts.REPOSITORY, env=environment
+        ).returncode
+    text = path.read_text(errors="replace")
+    if status != 0:
+        tail = "\n".join(text.splitlines()[-40:])
+        raise hosts.CommandError(f"`{' '.join(argv)}` exited {status}; the whole output is in {path}\n{tail}")
+    return text
+
+
+class Demo:
+    """The story, step by step. Each method is a chapter."""
+
+    def __init__(self, seed: int) -> None:
+        """Fix the random moment."""
+        self.lab = hosts.lab()
+        self.dice = random.Random(seed)
+        self.steps = console.Steps()
+        self.shop = Workload(self.lab, "shop", ("orders", "payments"), rate=100, seed=seed)
+        self.results: list[tuple[str, Comparison]] = []
+        self.drop_began = self.drop_ended = 0.0
+
+    def program(self, label: str, *command: str) -> str:
+        """Run one of Holdfast's programs on the replica as cron does; return its output. It goes to a log file too."""
+        with self.steps.step(label) as step:
+            done = self.lab.db2.run(*command, timeout_seconds=600)
+            LOGS.mkdir(parents=True, exist_ok=True)
+            (LOGS / f"{Path(command[0]).name}-{len(self.steps.done)}.log").write_text(done.text)
+            step.note = last_line(done.text)
+        return done.out
+
+    def provision(self) -> None:
+        """Machines, the store, then what production runs: playbooks/site.yml."""
+        lab = str(hosts.LAB_PROGRAM)
+        with self.steps.step("lab: four hosts (the first time: two images, 4 minutes)"):
+            quietly("lab", "python3", lab, "down")
+            quietly("lab", "python3", lab, "up")
+        playbook = (tool("ansible-playbook"), "-i", "inventories/lab")
+        with self.steps.step("offsite storage: an S3 server on host store"):
+            quietly("store", *playbook, "molecule/lab/store.yml")
+        with self.steps.step("playbooks/site.yml on blank hosts") as step:
+            step.note = recap(quietly("site", *playbook, "playbooks/site.yml"))
+
+    def back_up(self) -> None:
+        """Full, incremental and binlogs, with writes before, between and after."""
+        with self.steps.step("writer on app1: TLS, a ledger of acknowledged rows") as step:
+            self.shop.prepare()
+            self.shop.start()
+            self.write_more()
+            step.note = f"writing to shop.orders and shop.payments on {self.lab.primary().name}"
+        self.program("full backup, on the replica", "mysql-backup-full")
+        self.write_more()
+        self.program("incremental backup", "mysql-backup-incremental")
+        self.write_more()
+        self.program("binlogs", "mysql-backup-binlogs")
+
+    def write_more(self) -> None:
+        """Let the writer go on until some hundred more rows are acknowledged."""
+        self.shop.wait_for(self.shop.acknowledged() + ROWS_PER_PHASE)
+
+    def lose_the_table(self) -> None:
+        """DROP TABLE at a random moment; the other table goes on."""
+        with self.steps.step("DROP TABLE shop.orders, at a random moment among writes") as step:
+            time.sleep(self.dice.uniform(0.5, 3.0))  # the random moment itself, no wait for anything
+            self.drop_began = time.time()
+            self.lab.primary().sql("DROP TABLE shop.orders")
+            self.drop_ended = time.time()
+            self.write_more()
+            self.shop.stop()
+            ledger = self.shop.ledger()
+            if not any(error.startswith("gone orders") for error in ledger.errors):
+                raise VerdictError(f"the writer did not notice that its table is gone: {ledger.errors[-3:]}")
+            step.note = f"{ledger.acknowledged('orders')} writes were acknowledged to orders before"
+            self.lab.wait_for_replica()
+        self.program("binlogs again", "mysql-backup-binlogs")
+
+    def find_and_restore(self) -> None:
+        """Find the statement in the offsite binlogs; restore to just before it, into a new instance."""
+        found = self.program("mysql-restore find", "mysql-restore", "find", "--drop", "shop.orders", "--json")
+        statements = json.loads(found)
+        if len(statements) != 1:
+            raise VerdictError(f"mysql-restore find reports {len(statements)} statements, expected one:\n{found}")
+        gtid = statements[0]["gtid"]
+        self.steps.done[-1].note = f"{gtid} at {statements[0]['time']}"
+        self.program(
+            "mysql-restore run, to just before it, beside the server",
+            "mysql-restore", "run", "--before-gtid", gtid, "--directory", RESTORED,
+        )  # fmt: skip
+        with self.steps.step("every row of both tables against the ledger") as step:
+            socket = f"{RESTORED}/mysqld.sock"
+            for name in ("orders", "payments"):
+                cut = {"surely_by": self.drop_began, "not_after": self.drop_ended}
+                self.judge("restored", self.shop.compare(self.lab.db2, name, socket=socket, **cut))
+            step.note = "exact"
+
+    def put_back(self) -> None:
+        """Copy the table from the side instance to the primary; it replicates like any write."""
+        primary = self.lab.primary()
+        with self.steps.step(f"put shop.orders back on the primary ({primary.name})"):
+            dump = self.lab.db2.run(
+                "mysqldump", "--no-defaults", f"--socket={RESTORED}/mysqld.sock", "--user=root", "--single-transaction",
+                "--set-gtid-purged=OFF", "--default-character-set=utf8mb4", "shop", "orders",
+            )  # fmt: skip
+            primary.run(
+                "mysql", "--no-defaults", "--user=root", "--default-character-set=utf8mb4", "shop", stdin=dump.out
+            )
+            self.lab.wait_for_replica()
+        with self.steps.step("every row on the primary and on the replica") as step:
+            for host, role in ((primary, "primary"), (self.lab.replica(), "replica")):
+                self.judge(role, self.shop.compare(host, "orders"))
+                self.judge(role, self.shop.compare(host, "payments"))
+            step.note = "exact"
+
+    def judge(self, where: str, comparison: Comparison) -> None:
+        """Keep a comparison for the table. Raises VerdictError when a row is missing, altered or nobody's."""
+        self.results.append((where, comparison))
+        if not comparison.exact:
+            raise VerdictError(f"{where}: {comparison}")
+        if comparison.expected == 0:
+            raise VerdictError(f"{where}: no rows were expected of {comparison.table}: the demo proved nothing")
+
+    def run(self) -> None:
+        """The whole story."""
+        self.provision()
+        self.back_up()
+        self.lose_the_table()
+        self.find_and_restore()
+        self.put_back()
+
+    def report(self) -> str:
+        """Return the closing table."""
+        steps = [(step.name, f"{step.seconds:.1f}", step.note) for step in self.steps.done]
+        rows = [
+            (where, f"shop.{result.table}", result.expected, result.found, "exact" if result.exact else str(result))
+            for where, result in self.results
+        ]
+        return "\n\n".join(
+            [
+                console.table(("step", "seconds", "what came out"), steps),
+                console.table(("where", "table", "rows expected", "rows found", "verdict"), rows),
+            ]
+        )
+
+
+def last_line(text: str) -> str:
+    """Return the last line that says something: each program closes with a summary."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:100] if lines else ""
+
+
+def recap(text: str) -> str:
+    """Return the sum of changes of an ansible run's recap."""
+    lines = [line for line in text.splitlines() if "changed=" in line and "ok=" in line]
+    changed = sum(int(line.split("changed=")[1].split()[0]) for line in lines)
+    return f"{len(lines)} hosts, {changed} changes"
+
+
+def main() -> int:
+    """Run the demo; return 0 when every row was there."""
+    hosts.ensure_inside_lab()
+    seed = int(os.environ.get("SEED") or random.SystemRandom().randint(1, 999_999))
+    print(f"Holdfast demo, seed {seed} (SEED={seed} repeats it). Logs: {LOGS}")
+    demo, verdict = Demo(seed), 1
+    try:
+        demo.run()
+        verdict = 0
+    except (VerdictError, hosts.CommandError, subprocess.TimeoutExpired) as error:
+        print(f"\n{error}", file=sys.stderr)
+        subprocess.run(["python3", str(hosts.LAB_PROGRAM), "logs", str(LOGS / "hosts")], check=False)
+    print(f"\n{demo.report()}\n")
+    if os.environ.get("KEEP") == "1":
+        print("The lab is still up (KEEP=1): make lab-shell HOST=db1, make lab-down.")
+    else:
+        subprocess.run(["python3", str(hosts.LAB_PROGRAM), "down"], check=False, stdout=subprocess.DEVNULL)
+    if verdict == 0:
+        print(f"Every acknowledged row is there, and none that was not. {demo.steps.seconds:.0f} s in all.")
+    else:
+        print(f"The demo FAILED after {demo.steps.seconds:.0f} s. Logs of all hosts: {LOGS}")
+    return verdict
+
+
+def end() -> NoReturn:
+    """Leave with the verdict as exit status."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    end()
