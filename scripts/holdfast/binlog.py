@@ -71,7 +71,7 @@ class BinlogSummary:
     """What an archive records of a file. ``complete``: closed by the server (rotated or stopped) and not cut."""
 
     previous_gtids: GtidSet
-    gtids: GtidSet
+    gtids_in_file: GtidSet
     first_time: datetime | None
     last_time: datetime | None
     transactions: int
@@ -272,8 +272,15 @@ def summarise(path: Path) -> BinlogSummary:
             complete = log.closed_after(end)
         except BinlogTruncatedError:
             complete = False
-        times = (utc_of_microseconds(first), utc_of_microseconds(last)) if count else (None, None)
-        return BinlogSummary(log.previous_gtids, GtidSet(collected), *times, count, complete, log.server_version)
+        return BinlogSummary(
+            log.previous_gtids,
+            GtidSet(collected),
+            utc_of_microseconds(first) if count else None,
+            utc_of_microseconds(last) if count else None,
+            count,
+            complete,
+            log.server_version,
+        )
 
 
 def filter_transactions(source: Path, target: Path, keep: Callable[[Transaction], bool]) -> Filtered:
