@@ -117,7 +117,8 @@ def load(path: Path = DEFAULT_PATH) -> Config:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            f"{path}: cannot be read: {error}", remedy="The role holdfast_programs writes it; run playbooks/backups.yml."
+            f"{path}: cannot be read: {error}",
+            remedy="The role holdfast_programs writes it; run playbooks/backups.yml.",
         ) from None
     try:
         document = yaml.safe_load(text)
