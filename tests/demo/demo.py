@@ -22,10 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support import console, hosts  # noqa: E402
 from support.ledger import Comparison  # noqa: E402
+from support.provision import Provisioner  # noqa: E402
 from support.workload import Workload  # noqa: E402
 
-CACHE = Path(os.environ.get("HOLDFAST_CACHE") or Path.home() / ".cache" / "holdfast")
-LOGS = CACHE / "logs" / time.strftime("demo-%Y%m%dT%H%M%S")
 RESTORED = "/var/lib/holdfast/restore/demo"
 ROWS_PER_PHASE = 400
 
@@ -34,37 +33,13 @@ class VerdictError(Exception):
     """What was restored is not what was acknowledged."""
 
 
-def tool(name: str) -> str:
-    """Return the path of a tool of the virtualenv that runs this program, or its bare name."""
-    beside = Path(sys.executable).parent / name
-    return str(beside) if beside.exists() else name
-
-
-def quietly(log: str, *argv: str) -> str:
-    """Run a command of the controller with its output in a log file; return the file's text.
-
-    Raises hosts.CommandError with the log's last lines.
-    """
-    LOGS.mkdir(parents=True, exist_ok=True)
-    path = LOGS / f"{log}.log"
-    with path.open("wb") as out:
-        environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(hosts.REPOSITORY / "ansible.cfg")}
-        status = subprocess.run(
-            argv, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=hosts.REPOSITORY, env=environment
-        ).returncode
-    text = path.read_text(errors="replace")
-    if status != 0:
-        tail = "\n".join(text.splitlines()[-40:])
-        raise hosts.CommandError(f"`{' '.join(argv)}` exited {status}; the whole output is in {path}\n{tail}")
-    return text
-
-
 class Demo:
     """The story, step by step. Each method is a chapter."""
 
     def __init__(self, seed: int) -> None:
         """Fix the random moment."""
         self.lab = hosts.lab()
+        self.provisioner = Provisioner("demo")
         self.dice = random.Random(seed)
         self.steps = console.Steps()
         self.shop = Workload(self.lab, "shop", ("orders", "payments"), rate=100, seed=seed)
@@ -75,22 +50,9 @@ class Demo:
         """Run one of Holdfast's programs on the replica as cron does; return its output. It goes to a log file too."""
         with self.steps.step(label) as step:
             done = self.lab.db2.run(*command, timeout_seconds=600)
-            LOGS.mkdir(parents=True, exist_ok=True)
-            (LOGS / f"{Path(command[0]).name}-{len(self.steps.done)}.log").write_text(done.text)
+            self.provisioner.keep(f"{len(self.steps.done):02}-{command[0]}", done.text)
             step.note = last_line(done.text)
         return done.out
-
-    def provision(self) -> None:
-        """Machines, the store, then what production runs: playbooks/site.yml."""
-        lab = str(hosts.LAB_PROGRAM)
-        with self.steps.step("lab: four hosts (the first time: two images, 4 minutes)"):
-            quietly("lab", "python3", lab, "down")
-            quietly("lab", "python3", lab, "up")
-        playbook = (tool("ansible-playbook"), "-i", "inventories/lab")
-        with self.steps.step("offsite storage: an S3 server on host store"):
-            quietly("store", *playbook, "molecule/lab/store.yml")
-        with self.steps.step("playbooks/site.yml on blank hosts") as step:
-            step.note = recap(quietly("site", *playbook, "playbooks/site.yml"))
 
     def back_up(self) -> None:
         """Full, incremental and binlogs, with writes before, between and after."""
@@ -172,7 +134,7 @@ class Demo:
 
     def run(self) -> None:
         """The whole story."""
-        self.provision()
+        self.provisioner.provision(self.steps, fresh=True)
         self.back_up()
         self.lose_the_table()
         self.find_and_restore()
@@ -199,34 +161,27 @@ def last_line(text: str) -> str:
     return lines[-1][:100] if lines else ""
 
 
-def recap(text: str) -> str:
-    """Return the sum of changes of an ansible run's recap."""
-    lines = [line for line in text.splitlines() if "changed=" in line and "ok=" in line]
-    changed = sum(int(line.split("changed=")[1].split()[0]) for line in lines)
-    return f"{len(lines)} hosts, {changed} changes"
-
-
 def main() -> int:
     """Run the demo; return 0 when every row was there."""
     hosts.ensure_inside_lab()
     seed = int(os.environ.get("SEED") or random.SystemRandom().randint(1, 999_999))
-    print(f"Holdfast demo, seed {seed} (SEED={seed} repeats it). Logs: {LOGS}")
     demo, verdict = Demo(seed), 1
+    print(f"Holdfast demo, seed {seed} (SEED={seed} repeats it). Logs: {demo.provisioner.logs}")
     try:
         demo.run()
         verdict = 0
     except (VerdictError, hosts.CommandError, subprocess.TimeoutExpired) as error:
         print(f"\n{error}", file=sys.stderr)
-        subprocess.run(["python3", str(hosts.LAB_PROGRAM), "logs", str(LOGS / "hosts")], check=False)
+        demo.provisioner.collect()
     print(f"\n{demo.report()}\n")
     if os.environ.get("KEEP") == "1":
         print("The lab is still up (KEEP=1): make lab-shell HOST=db1, make lab-down.")
     else:
-        subprocess.run(["python3", str(hosts.LAB_PROGRAM), "down"], check=False, stdout=subprocess.DEVNULL)
+        demo.provisioner.remove()
     if verdict == 0:
         print(f"Every acknowledged row is there, and none that was not. {demo.steps.seconds:.0f} s in all.")
     else:
-        print(f"The demo FAILED after {demo.steps.seconds:.0f} s. Logs of all hosts: {LOGS}")
+        print(f"The demo FAILED after {demo.steps.seconds:.0f} s. Logs of all hosts: {demo.provisioner.logs}")
     return verdict
 
 
