@@ -1,0 +1,213 @@
+"""The offsite store: objects under <remote>/<cluster>/, by way of rclone."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from holdfast.backup.rclone import MissingError, PassingError, Rclone
+from holdfast.config import StoreConfig
+from holdfast.errors import StorageError, ToolError, UsageError
+from holdfast.process import Pipeline, Stage
+
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object in the store; `name` is relative to <cluster>/, `size` in bytes of the content."""
+
+    name: str
+    size: int
+    modified: datetime
+
+
+class Store:
+    """The objects of one cluster.
+
+    Every method raises StorageError that names remote and object: at once when trying again is pointless, else
+    after the configured attempts. Setting `cancel` from another thread ends a call early (CancelledError).
+    """
+
+    def __init__(self, config: StoreConfig, cluster: str) -> None:
+        self._remote = config.remote
+        self._cluster = cluster
+        self._rclone = Rclone(config)
+        self._root_seen = False
+
+    def put(self, local: Path, name: str, *, overwrite: bool = False, cancel: threading.Event | None = None) -> None:
+        """Upload a file and check its size there. Without `overwrite` an object that is there must be the same."""
+        size = local.stat().st_size
+        where = self._path(name)
+        if not overwrite and (found := self.stat(name, cancel=cancel)) is not None:
+            if found.size == size and self._sha256_of(name, cancel) == _sha256_of_file(local):
+                return
+            raise StorageError(
+                f"{where}: exists already, with other content",
+                meaning=f"It has {found.size} bytes, the new one has {size}. Stored objects are never overwritten.",
+                remedy="Find out which program wrote it: two hosts may use one name or one lineage.",
+            )
+
+        def upload() -> None:
+            # What a failed attempt left may look unchanged to rclone, hence --ignore-times.
+            self._rclone.once("copyto", "--ignore-times", str(local), where, where=where, cancel=cancel)
+            stored = self._stat_once(name, cancel)
+            if stored is None or stored.size != size:
+                has = "nothing" if stored is None else f"{stored.size} bytes"
+                raise PassingError(f"{where}: {size} bytes were uploaded, the store has {has}")
+
+        self._rclone.retrying(upload, cancel)
+
+    def put_bytes(self, name: str, data: bytes, *, overwrite: bool = False) -> None:
+        """Upload bytes; as `put`."""
+        # By a file, not by `rclone rcat`: that takes the end of its input for success, also when we die.
+        with tempfile.NamedTemporaryFile(prefix="holdfast-") as file:
+            file.write(data)
+            file.flush()
+            self.put(Path(file.name), name, overwrite=overwrite)
+
+    def get(self, name: str, local: Path, *, cancel: threading.Event | None = None) -> None:
+        """Download into `local`, which appears whole or not at all."""
+        where = self._path(name)
+        partial = local.with_name(f".{local.name}.partial")
+
+        def download() -> None:
+            expected = self._stat_or_raise(name, cancel).size
+            self._rclone.once("copyto", "--ignore-times", where, str(partial), where=where, cancel=cancel)
+            received = partial.stat().st_size if partial.exists() else 0
+            if received != expected or not partial.exists():
+                raise PassingError(f"{where}: {received} of {expected} bytes were received")
+
+        try:
+            self._rclone.retrying(download, cancel)
+            partial.replace(local)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def get_bytes(self, name: str) -> bytes:
+        """Download into memory; for manifests and their like."""
+        where = self._path(name)
+
+        def download() -> bytes:
+            expected = self._stat_or_raise(name, None).size
+            content = self._rclone.once("cat", where, where=where)
+            if len(content) != expected:
+                raise PassingError(f"{where}: {len(content)} of {expected} bytes were received")
+            return content
+
+        return self._rclone.retrying(download)
+
+    def list(self, prefix: str) -> list[StoredObject]:
+        """All objects below the folder `prefix` ("" for all), by name; none when there is no such folder."""
+        where = self._path(prefix)
+
+        def entries() -> Any:
+            try:
+                return json.loads(
+                    self._rclone.once("lsjson", "--recursive", "--files-only", "--no-mimetype", where, where=where)
+                )
+            except MissingError:
+                self._check_root(None)
+                return []
+
+        folder = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        found = [_stored(folder + entry["Path"], entry) for entry in self._rclone.retrying(entries)]
+        return sorted(found, key=lambda stored: stored.name)
+
+    def stat(self, name: str, *, cancel: threading.Event | None = None) -> StoredObject | None:
+        """The object, or None."""
+        return self._rclone.retrying(lambda: self._stat_once(name, cancel), cancel)
+
+    def delete(self, name: str) -> None:
+        """Delete one object; one that is not there counts as deleted."""
+        where = self._path(name)
+
+        def delete() -> None:
+            if self._stat_once(name, None) is not None:
+                with contextlib.suppress(MissingError):
+                    self._rclone.once("deletefile", where, where=where)
+
+        self._rclone.retrying(delete)
+
+    def open_read(self, name: str) -> Stage:
+        """A stage that writes the object to its output, for a Pipeline; neither retried nor checked in length."""
+        return Stage(f"rclone cat {name}", (*self._rclone.command(), "cat", self._path(name)))
+
+    def _stat_or_raise(self, name: str, cancel: threading.Event | None) -> StoredObject:
+        stored = self._stat_once(name, cancel)
+        if stored is None:
+            raise MissingError(f"{self._path(name)}: does not exist")
+        return stored
+
+    def _stat_once(self, name: str, cancel: threading.Event | None) -> StoredObject | None:
+        where = self._path(name)
+        try:
+            output = self._rclone.once("lsjson", "--stat", "--no-mimetype", where, where=where, cancel=cancel)
+        except MissingError:
+            self._check_root(cancel)
+            return None
+        entry = json.loads(output or b"null")
+        # Where folders are only parts of names, rclone takes any name for a folder that could be.
+        return None if entry is None or entry["IsDir"] else _stored(name, entry)
+
+    def _check_root(self, cancel: threading.Event | None) -> None:
+        """Tell a folder that is not there yet from a bucket that is not there."""
+        if self._root_seen:
+            return
+        try:
+            self._rclone.once("lsjson", "--no-mimetype", self._remote, where=self._remote, cancel=cancel)
+        except MissingError as error:
+            raise StorageError(
+                f"{self._remote}: the bucket or folder does not exist",
+                meaning=f"Nothing can be stored there or read from there.\n{error.meaning}".rstrip(),
+                remedy="Compare store.remote and rclone.conf with the bucket's name, or create the bucket.",
+            ) from None
+        self._root_seen = True
+
+    def _sha256_of(self, name: str, cancel: threading.Event | None) -> str:
+        def read() -> str:
+            try:
+                with Pipeline([self.open_read(name)]) as pipeline:
+                    digest = _sha256_of_stream(cast("BinaryIO", pipeline.stdout))
+                    pipeline.finish()
+            except ToolError as error:
+                raise PassingError(f"{self._path(name)}: {error.what}", meaning=error.meaning) from None
+            return digest
+
+        return self._rclone.retrying(read, cancel)
+
+    def _path(self, name: str) -> str:
+        if name.startswith("/") or any(part in (".", "..") for part in name.split("/")):
+            raise UsageError(f"{name!r} cannot be the name of an object in the store")
+        separator = "" if self._remote.endswith((":", "/")) else "/"
+        return f"{self._remote}{separator}{self._cluster}/{name}".rstrip("/")
+
+
+def _stored(name: str, entry: dict[str, Any]) -> StoredObject:
+    modified = datetime.fromisoformat(entry["ModTime"]).astimezone(UTC)
+    return StoredObject(name, entry["Size"], modified)
+
+
+def _sha256_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return _sha256_of_stream(file)
+
+
+def _sha256_of_stream(stream: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    for chunk in _chunks(stream):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _chunks(stream: BinaryIO) -> Iterator[bytes]:
+    while chunk := stream.read(CHUNK_BYTES):
+        yield chunk
