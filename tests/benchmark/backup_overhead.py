@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """What Holdfast's checks cost: mysql-backup-full against the same tools in a plain shell pipeline, on at least 1 GB.
 
-Both do CLONE LOCAL, tar, lz4 and rclone to the same remote on the replica. Holdfast also cuts the stream into segments, hashes them
-and every block, checks what arrived and writes manifest and fingerprint. Runs alternate, so that what else the machine does
-falls on both. Prints each run, the medians and their ratio. Environment: RUNS (pairs, default 5), GIGABYTES (default 1),
-KEEP=1 leaves the lab up; a provisioned lab is used as it stands.
+Both do CLONE LOCAL, tar, lz4 and rclone to the same remote on the replica. Holdfast also cuts the stream into segments,
+hashes them and every block, checks what arrived and writes manifest and fingerprint. Runs alternate, so that what else
+the machine does falls on both. Prints each run, the medians and their ratio. Environment: RUNS (pairs, default 5),
+GIGABYTES (default 1), KEEP=1 leaves the lab up; a provisioned lab is used as it stands.
 """
 
 from __future__ import annotations
