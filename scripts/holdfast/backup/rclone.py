@@ -22,7 +22,7 @@ _MISSING = re.compile(r"directory not found|object not found|is a directory or d
 _PERMANENT = re.compile(
     r"status ?code:? ?40[13]\b|\(40[13] |\b40[13] (unauthorized|forbidden)|access ?denied|permission denied"
     r"|InvalidAccessKeyId|SignatureDoesNotMatch|bad_auth_token|NoSuchBucket|bucket does not exist"
-    r"|didn't find section in config file|didn't find backend called|unknown flag",
+    r"|didn't find section in config file|didn't find backend called|unknown flag|no space left on device",
     re.IGNORECASE,
 )
 

@@ -116,7 +116,10 @@ class Store:
                 )
             except MissingError:
                 self._check_root(None)
-                return []
+                if not self._has_folder(prefix):
+                    return []
+                # A folder below vanished under way. Never take the rest for empty: deletions are decided by lists.
+                raise PassingError(f"{where}: changed while it was listed") from None
 
         folder = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         found = [_stored(folder + entry["Path"], entry) for entry in self._rclone.retrying(entries)]
@@ -157,6 +160,14 @@ class Store:
         entry = json.loads(output or b"null")
         # Where folders are only parts of names, rclone takes any name for a folder that could be.
         return None if entry is None or entry["IsDir"] else _stored(name, entry)
+
+    def _has_folder(self, prefix: str) -> bool:
+        where = self._path(prefix)
+        try:
+            self._rclone.once("lsjson", "--no-mimetype", where, where=where)
+        except MissingError:
+            return False
+        return True
 
     def _check_root(self, cancel: threading.Event | None) -> None:
         """Tell a folder that is not there yet from a bucket that is not there."""
