@@ -1,0 +1,1 @@
+"""From backups and archived binlogs back to a running server: plan, fetch, replay, find, run."""
