@@ -1,0 +1,60 @@
+"""JSON documents that notice when they were edited or cut: each carries the SHA-256 of its own canonical rest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from holdfast.errors import StorageError
+
+SEAL = "sha256_of_document"
+
+
+def canonical(document: Mapping[str, Any]) -> bytes:
+    """The one spelling of a document over which its seal is computed."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def seal(document: Mapping[str, Any]) -> bytes:
+    """The document as JSON for people and programs, with its own SHA-256 as the last key."""
+    digest = hashlib.sha256(canonical(document)).hexdigest()
+    return (json.dumps({**document, SEAL: digest}, indent=1, ensure_ascii=True) + "\n").encode()
+
+
+def unseal(data: bytes, name: str, *, schema_version: int) -> dict[str, Any]:
+    """The checked document without its seal. Raises StorageError naming `name` when it is damaged or too new."""
+    try:
+        document = json.loads(data)
+    except ValueError as error:
+        raise StorageError(
+            f"{name} is not readable JSON: {error}",
+            meaning="The object was cut or overwritten; it does not count.",
+            remedy="Look at the object's older versions in the store.",
+        ) from error
+    if not isinstance(document, dict) or not isinstance(document.get("schema_version"), int):
+        raise StorageError(
+            f"{name} has no schema_version", meaning="It is not a document of Holdfast; it does not count."
+        )
+    if document["schema_version"] > schema_version:
+        raise StorageError(
+            f"{name} has schema_version {document['schema_version']}, this program knows up to {schema_version}",
+            meaning="It was written by a newer Holdfast.",
+            remedy="Update the programs on this host first.",
+        )
+    expected = document.pop(SEAL, None)
+    if expected != hashlib.sha256(canonical(document)).hexdigest():
+        raise StorageError(
+            f"{name} does not match its own SHA-256",
+            meaning="The object was edited or damaged after it was written; it does not count.",
+            remedy="Look at the object's older versions in the store.",
+        )
+    # The seal protects the content, not the spelling: a byte changed between two keys is refused too.
+    if seal(document) != data:
+        raise StorageError(
+            f"{name} is not spelled as Holdfast writes it",
+            meaning="The object was edited after it was written; it does not count.",
+            remedy="Look at the object's older versions in the store.",
+        )
+    return document
