@@ -1,0 +1,56 @@
+"""Pack a folder so that the same content gives the same archive on every controller; print the names in it.
+
+    pack.py FOLDER ARCHIVE
+
+Runs on the controller, called by tasks/install.yml.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import tarfile
+from pathlib import Path
+
+SECONDS_RANGE = 700_000_000
+SECONDS_START = 1_000_000_000  # 2001: old enough never to lie in the future
+
+
+def members(folder: Path) -> list[Path]:
+    """Return what is shipped: everything but Python's caches and hidden files, in a fixed order."""
+    found = (path.relative_to(folder) for path in folder.rglob("*"))
+    return sorted(path for path in found if not any(part == "__pycache__" or part[0] == "." for part in path.parts))
+
+
+def content_time(folder: Path, names: list[Path]) -> int:
+    """Return a time in seconds that is the same for the same content and differs for any other."""
+    digest = hashlib.sha256()
+    for name in names:
+        path = folder / name
+        digest.update(f"{name}\0{path.stat().st_mode & 0o100}\0".encode())
+        if path.is_file():
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return SECONDS_START + int.from_bytes(digest.digest()[:8]) % SECONDS_RANGE
+
+
+def pack(folder: Path, archive: Path) -> list[str]:
+    """Write the archive, owned by root and closed to writers; return the names in it."""
+    names = members(folder)
+    time = content_time(folder, names)
+    with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT) as tar:
+        for name in names:
+            member = tar.gettarinfo(folder / name, str(name))
+            executable = member.isdir() or member.mode & 0o100
+            member.mode, member.mtime = 0o755 if executable else 0o644, time
+            member.uid = member.gid = 0
+            member.uname = member.gname = "root"
+            if member.isfile():
+                with (folder / name).open("rb") as source:
+                    tar.addfile(member, source)
+            else:
+                tar.addfile(member)
+    return [str(name) for name in names]
+
+
+if __name__ == "__main__":
+    sys.stdout.write("\n".join(pack(Path(sys.argv[1]), Path(sys.argv[2]))) + "\n")
