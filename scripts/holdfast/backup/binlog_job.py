@@ -1,0 +1,64 @@
+"""The hourly job of mysql-backup-binlogs: from every server, whatever its role."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from holdfast.backup.binlogs import archive
+from holdfast.backup.store import Store
+from holdfast.clock import utc_now
+from holdfast.config import Config
+from holdfast.database import connect
+from holdfast.entry_point import add_to_summary
+from holdfast.errors import ExitCode
+from holdfast.lock import hold
+from holdfast.notify import Job, failure_of, tell
+
+LOCK = "binlogs"
+RUNBOOK = "binlog_archive_failed.md"
+ALARM_AFTER = 2  # runs in a row: one lost hour is made up by the next
+READ_TIMEOUT_SECONDS = 300  # FLUSH waits for commits that wait for their replica
+
+log = logging.getLogger(__name__)
+
+
+def run_binlogs(config: Config, *, now: Callable[[], datetime] = utc_now) -> ExitCode:
+    """Archive what is closed; the second failure in a row sends a message.
+
+    Raises LockedError and what archive() raises.
+    """
+    with hold(LOCK, config.state_directory):
+        counter = config.state_directory / "binlogs-failures.json"
+        try:
+            store = Store(config.store, config.cluster)
+            account, socket = config.mysql.backup_account_file, config.mysql.socket
+            with connect(account, socket=socket, read_timeout_seconds=READ_TIMEOUT_SECONDS) as connection:
+                made = archive(config, store, connection, now)
+        except Exception as error:
+            failures = failures_in_a_row(counter) + 1
+            _write(counter, failures)
+            if failures >= ALARM_AFTER:
+                job = Job("binlog archive", config.cluster, config.host, RUNBOOK)
+                tell(config.notifications, failure_of(job, config.notifications, error))
+            else:
+                log.warning("no message yet: the next hour's run makes up for it")
+            raise
+        _write(counter, 0)
+        add_to_summary(files=len(made), stored_bytes=sum(entry.stored_size for entry in made))
+    return ExitCode.DONE
+
+
+def failures_in_a_row(counter: Path) -> int:
+    """How many runs failed since the last good one; an unreadable counter is none."""
+    try:
+        return int(json.loads(counter.read_text(encoding="ascii"))["failures"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
+def _write(counter: Path, failures: int) -> None:
+    counter.write_text(json.dumps({"failures": failures}) + "\n", encoding="ascii")
