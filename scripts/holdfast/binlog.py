@@ -9,7 +9,7 @@ import mmap
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -272,34 +272,29 @@ def summarise(path: Path) -> BinlogSummary:
             complete = log.closed_after(end)
         except BinlogTruncatedError:
             complete = False
-        return BinlogSummary(
-            log.previous_gtids,
-            GtidSet(collected),
-            utc_of_microseconds(first) if count else None,
-            utc_of_microseconds(last) if count else None,
-            count,
-            complete,
-            log.server_version,
-        )
+        times = [utc_of_microseconds(moment) if count else None for moment in (first, last)]
+        gtids = GtidSet(collected)
+        return BinlogSummary(log.previous_gtids, gtids, times[0], times[1], count, complete, log.server_version)
 
 
 def filter_transactions(source: Path, target: Path, keep: Callable[[Transaction], bool]) -> Filtered:
     """Write ``target`` with the same head and only the transactions that ``keep`` wants, byte for byte.
 
-    The rotation at the end is left out: it names a file that need not follow. Raises BinlogError, for a cut source too.
+    The rotation at the end is left out: it names a file that need not follow. Raises BinlogError.
     """
     collected: dict[str, list[Interval]] = {}
     count = 0
     with opened(source) as log, target.open("wb") as out:
         start, end = 0, log.events_offset  # the stretch that is copied next; the head is its beginning
-        for transaction in log.transactions():
-            if not keep(transaction):
-                continue
-            count += 1
-            _number(collected, transaction)
-            if transaction.start_offset != end:
-                out.write(log.buffer[start:end])
-                start = transaction.start_offset
-            end = transaction.end_offset
+        with suppress(BinlogTruncatedError):  # a killed server's file: what follows was never committed
+            for transaction in log.transactions():
+                if not keep(transaction):
+                    continue
+                count += 1
+                _number(collected, transaction)
+                if transaction.start_offset != end:
+                    out.write(log.buffer[start:end])
+                    start = transaction.start_offset
+                end = transaction.end_offset
         out.write(log.buffer[start:end])
         return Filtered(GtidSet(collected), count, out.tell())

@@ -1,0 +1,224 @@
+"""Search archived binlogs for the statement that destroyed something: DROP TABLE, DROP DATABASE, TRUNCATE."""
+
+from __future__ import annotations
+
+import logging
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from holdfast.backup.binlogs import BinlogEntry
+from holdfast.backup.store import Store
+from holdfast.binlog import BinaryLog, BinlogTruncatedError, Query, Transaction, opened, utc_of_microseconds
+from holdfast.errors import UsageError
+from holdfast.gtid import GtidSet
+from holdfast.recovery.estimate import moment
+from holdfast.recovery.fetch import fetch_binlog
+from holdfast.recovery.target import microseconds_of
+
+log = logging.getLogger(__name__)
+
+_TOKENS = re.compile(
+    r"/\*!\d*|\*/"  # an executable comment's content counts
+    r"|/\*.*?\*/|--[ \t\n][^\n]*|\#[^\n]*"  # other comments do not
+    r"|`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\"|'(?:[^'\\]|\\.|'')*'"
+    r"|[^\s`\"'(),.;=*/#-]+|[(),.;=*/#-]",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a statement destroys: `verb` is drop, truncate or drop database; names as written, database resolved."""
+
+    verb: str
+    database: str
+    table: str | None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a person looks for; None fits everything."""
+
+    verb: str | None
+    database: str | None
+    name: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A statement that may be the one; `at` in UTC."""
+
+    at: datetime
+    gtid: str
+    database: str
+    statement: str
+    lineage: str
+    file: str
+
+
+def losses(query: Query) -> list[Loss]:
+    """What the statement destroys; nothing for other statements and for temporary tables (pure)."""
+    words = list(_words(query.text))
+    heads = [word.casefold() for word in words[:2]]
+    if heads[:1] == ["truncate"]:
+        rest = words[2:] if heads[1:] == ["table"] else words[1:]
+        return [Loss("truncate", database, name) for database, name in _names(rest, query.database)[:1]]
+    if heads == ["drop", "table"] or heads == ["drop", "tables"]:
+        return [Loss("drop", database, name) for database, name in _names(_after_if_exists(words[2:]), query.database)]
+    if heads in (["drop", "database"], ["drop", "schema"]):
+        rest = _after_if_exists(words[2:])
+        return [Loss("drop database", _unquoted(rest[0]), None)] if rest else []
+    return []
+
+
+def parse_wanted(text: str) -> Wanted:
+    """From `orders`, `shop.orders`, `drop orders`, `truncate shop.orders`, `drop database shop`. Raises UsageError."""
+    words = list(_words(text))
+    verb: str | None = None
+    head = [word.casefold() for word in words]
+    if head[:2] in (["drop", "database"], ["drop", "schema"]) and len(words) == 3:
+        return Wanted("drop database", None, _unquoted(words[2]))
+    if len(words) > 1 and head[0] in ("drop", "truncate"):
+        verb, words = head[0], words[1:]
+        if len(words) > 1 and words[0].casefold() == "table":
+            words = words[1:]
+        words = _after_if_exists(words)
+    names = _names(words, "")
+    if len(names) != 1 or not names[0][1]:
+        raise UsageError(
+            f"{text!r} does not name one table",
+            remedy="Write orders, shop.orders, 'drop orders', 'truncate shop.orders' or 'drop database shop'.",
+        )
+    return Wanted(verb, names[0][0] or None, names[0][1])
+
+
+def fits(loss: Loss, wanted: Wanted) -> bool:
+    """Whether the loss is one that was looked for; upper and lower case are the same here (pure)."""
+    if loss.verb == "drop database":
+        if wanted.verb == "truncate":
+            return False
+        # Of a table whose database was not said nobody knows whether it was in there; its own name is a guess.
+        looked_for = wanted.database if wanted.database is not None else wanted.name
+        return loss.database.casefold() == looked_for.casefold()
+    return (
+        wanted.verb in (None, loss.verb)
+        and (loss.table or "").casefold() == wanted.name.casefold()
+        and (wanted.database is None or loss.database.casefold() == wanted.database.casefold())
+    )
+
+
+def find_in_file(path: Path, entry: BinlogEntry, wanted: Wanted, first: int, last: int) -> list[Candidate]:
+    """The candidates of one binlog, committed from `first` to `last` (microseconds)."""
+    found = []
+    with opened(path) as binlog:
+        for transaction in _whole(binlog):
+            if not first <= transaction.commit_time <= last:
+                continue
+            for query in transaction.queries:
+                if any(fits(loss, wanted) for loss in losses(query)):
+                    at = utc_of_microseconds(transaction.commit_time)
+                    found.append(Candidate(at, transaction.gtid, query.database, query.text, entry.lineage, entry.file))
+    return found
+
+
+def _whole(binlog: BinaryLog) -> Iterator[Transaction]:
+    with suppress(BinlogTruncatedError):  # a killed server's file
+        yield from binlog.transactions(queries=True)
+
+
+def find(
+    entries: Sequence[BinlogEntry],
+    wanted: Wanted,
+    between: tuple[datetime, datetime],
+    *,
+    store: Store,
+    spool: Path,
+    parallel: int,
+    abandoned: GtidSet,
+) -> list[Candidate]:
+    """All candidates of the time between, newest first, each GTID once; given-up transactions are passed over."""
+    first, last = (microseconds_of(moment) for moment in between)
+    files = [e for e in entries if _overlaps(e, between)]
+    files.sort(key=lambda entry: (entry.last_time or between[0], entry.file), reverse=True)
+    found: dict[str, Candidate] = {}
+    seen = abandoned
+    with tempfile.TemporaryDirectory(prefix="find-", dir=spool) as folder:
+        for number, batch in enumerate(_batches(files, parallel)):
+            # Another server's copy of transactions that were searched already.
+            todo = [entry for entry in batch if not entry.gtids <= seen]
+            paths = [Path(folder) / f"{entry.lineage}-{entry.file}" for entry in todo]
+            with ThreadPoolExecutor(parallel, "fetch") as pool:
+                list(pool.map(lambda pair: fetch_binlog(pair[0], store, pair[1]), zip(todo, paths, strict=True)))
+            for entry, path in zip(todo, paths, strict=True):
+                for candidate in find_in_file(path, entry, wanted, first, last):
+                    source, _, one = candidate.gtid.rpartition(":")
+                    if not seen.contains(source, int(one)):
+                        found.setdefault(candidate.gtid, candidate)
+                path.unlink()
+                seen = seen | entry.gtids
+            log.info("searched %d of %d binlogs", min((number + 1) * parallel, len(files)), len(files))
+    return sorted(found.values(), key=lambda candidate: candidate.at, reverse=True)
+
+
+def listing(candidates: Iterable[Candidate], zone: str) -> str:
+    """The candidates as `mysql-restore find` prints them."""
+    return "\n".join(
+        f"{moment(one.at, zone)}  {one.gtid}\n    [{one.database}] {' '.join(one.statement.split())}"
+        for one in candidates
+    )
+
+
+def _overlaps(entry: BinlogEntry, between: tuple[datetime, datetime]) -> bool:
+    if entry.first_time is None or entry.last_time is None:
+        return False
+    return entry.first_time <= between[1] and between[0] <= entry.last_time
+
+
+def _batches(files: Sequence[BinlogEntry], size: int) -> Iterator[Sequence[BinlogEntry]]:
+    for start in range(0, len(files), size):
+        yield files[start : start + size]
+
+
+def _words(text: str) -> Iterator[str]:
+    """The tokens of a statement without comments."""
+    for token in _TOKENS.findall(text):
+        if token.startswith(("/*", "*/", "--", "#")):
+            continue
+        yield token
+
+
+def _after_if_exists(words: Sequence[str]) -> list[str]:
+    return list(words[2:] if [word.casefold() for word in words[:2]] == ["if", "exists"] else words)
+
+
+def _names(words: Sequence[str], database: str) -> list[tuple[str, str]]:
+    """`a, b.c restrict` as (database, name) pairs, the database given where none is written."""
+    names: list[list[str]] = [[]]
+    joined = True
+    for word in words:
+        if word == ",":
+            names.append([])
+            joined = True
+        elif word == ".":
+            joined = True
+        elif joined:
+            names[-1].append(_unquoted(word))
+            joined = False
+        else:  # RESTRICT, CASCADE or the end of the statement
+            break
+    return [
+        (parts[0], parts[1]) if len(parts) == 2 else (database, parts[0]) for parts in names if 1 <= len(parts) <= 2
+    ]
+
+
+def _unquoted(word: str) -> str:
+    for quote in ("`", '"'):
+        if len(word) > 1 and word[0] == word[-1] == quote:
+            return word[1:-1].replace(quote * 2, quote)
+    return word
