@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import shutil
 import signal
 import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, BinaryIO, Self, cast
@@ -69,16 +70,15 @@ def run(
     CancelledError once `cancel` is set.
     """
     stage = Stage(name, tuple(argv), environment=environment, user=user)
-    child = Child(stage, stdin=subprocess.DEVNULL if input_bytes is None else subprocess.PIPE, drain=False)
+    with _as_file(input_bytes) as stdin:
+        child = Child(stage, stdin=stdin, drain=False)
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-    pending = input_bytes
     try:
         while True:
             try:
-                stdout, stderr = child.popen.communicate(pending, timeout=POLL_SECONDS)
+                stdout, stderr = child.popen.communicate(timeout=POLL_SECONDS)
                 break
             except subprocess.TimeoutExpired:
-                pending = None  # it is on its way; communicate() refuses to be given it twice
                 if cancel is not None and cancel.is_set():
                     raise CancelledError(f"{name}: stopped, its result is not wanted any more") from None
                 if deadline is not None and time.monotonic() > deadline:
@@ -202,7 +202,7 @@ class Child:
         wrapper = ["setpriv", "--pdeathsig", "KILL"]
         if stage.user is not None:
             # Not the program's own --user: changing credentials after prctl would clear the death signal.
-            wrapper += ["--reuid", stage.user, "--regid", stage.user, "--init-groups"]
+            wrapper += ["--reuid", stage.user, "--regid", str(_group_of(stage)), "--init-groups"]
         environment = {key: os.environ[key] for key in INHERITED if key in os.environ}
         self.popen = subprocess.Popen(  # noqa: S603 - the one place; argv lists only
             [*wrapper, "--", "/bin/sh", "-c", _IF_PARENT_LIVES, str(os.getpid()), *stage.argv],
@@ -246,12 +246,12 @@ class Child:
             os.killpg(self.popen.pid, number)
 
 
-def stop_children(children: Sequence[Child], grace_seconds: float = GRACE_SECONDS) -> None:
+def stop_children(children: Sequence[Child], grace_seconds: float | None = None) -> None:
     """Terminate, then kill, those that still run; reap all and close the pipes."""
     running = [child for child in children if not child.ended.is_set()]
     for child in running:
         child.signal(signal.SIGTERM)
-    deadline = time.monotonic() + grace_seconds
+    deadline = time.monotonic() + (GRACE_SECONDS if grace_seconds is None else grace_seconds)
     for child in running:
         child.ended.wait(max(0.0, deadline - time.monotonic()))
     for child in running:
@@ -264,6 +264,25 @@ def stop_children(children: Sequence[Child], grace_seconds: float = GRACE_SECOND
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
+
+
+def _group_of(stage: Stage) -> int:
+    try:
+        return pwd.getpwnam(stage.user or "").pw_gid
+    except KeyError:
+        raise ToolError(f"{stage.name}: this host has no user {stage.user}") from None
+
+
+@contextlib.contextmanager
+def _as_file(content: bytes | None) -> Iterator[int | IO[bytes]]:
+    # Not a pipe: Python 3.11 forgets to go on writing when communicate() is called again after a timeout.
+    if content is None:
+        yield subprocess.DEVNULL
+        return
+    with os.fdopen(os.memfd_create("input"), "w+b") as file:
+        file.write(content)
+        file.seek(0)
+        yield file
 
 
 def _tail(stderr: bytes) -> str:

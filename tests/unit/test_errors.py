@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+
+from holdfast import errors
+
+
+def test_an_error_reads_as_what_happened_what_it_means_and_what_to_do() -> None:
+    error = errors.ToolError("lz4: exited with status 1", meaning="disk full", remedy="free some space")
+    assert str(error) == "lz4: exited with status 1\ndisk full\nfree some space"
+    assert str(errors.ToolError("only what")) == "only what"
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        (errors.UsageError, 2),
+        (errors.ConfigurationError, 3),
+        (errors.ToolError, 4),
+        (errors.StorageError, 5),
+        (errors.LockedError, 6),
+        (errors.NotThisHostError, 75),
+    ],
+)
+def test_exit_statuses_are_those_of_the_readme(kind: type[errors.HoldfastError], status: int) -> None:
+    assert kind.exit_code == status
+
+
+def test_code_that_handles_errors_does_not_swallow_sigterm() -> None:
+    assert not issubclass(errors.Stopped, Exception)
