@@ -48,7 +48,7 @@ class LineageState:
 def decide(previous: LineageState | None, evidence: Evidence, now: datetime) -> LineageState:
     """The same lineage with fresh evidence, or a new one whose `reason` says what broke the old."""
     sequence = sequence_of(evidence.binlog_file)
-    broken = "" if previous is None else _break(previous, evidence, sequence)
+    broken = "" if previous is None else broken_by(previous, evidence)
     if previous is None or broken:
         return LineageState(
             lineage=f"{evidence.server_uuid}-{compact_utc(now)}",
@@ -70,14 +70,15 @@ def decide(previous: LineageState | None, evidence: Evidence, now: datetime) -> 
     )
 
 
-def _break(previous: LineageState, evidence: Evidence, sequence: int) -> str:
+def broken_by(previous: LineageState, evidence: Evidence) -> str:
+    """What shows that this is no longer the line that was seen before; empty if nothing does (pure)."""
     if previous.server_uuid != evidence.server_uuid:
         return f"the server's UUID was {previous.server_uuid}"
     if previous.clone_marker != evidence.clone_marker:
         return "the server was cloned anew"
     if not previous.gtid_seen <= evidence.gtid_executed:
         return f"the server no longer has {(previous.gtid_seen - evidence.gtid_executed).one_line()}"
-    if sequence < previous.binlog_sequence_seen:
+    if sequence_of(evidence.binlog_file) < previous.binlog_sequence_seen:
         return f"binlogs started over: {evidence.binlog_file} after number {previous.binlog_sequence_seen}"
     return ""
 

@@ -79,7 +79,7 @@ def take(
             facts = capture.facts()
             # The first session may have been cut while the stream ran, which says nothing about the backup.
             with connect_to_own(config) as session:
-                _require_same_server(work, config, session)
+                _require_same_server(work, session)
                 prints = _fingerprint(session, config)
             manifest = _manifest(work, config, engine.name, version, facts, segments, prints, now())
             store.put_bytes(name_of_manifest(manifest.id), manifest.to_json())
@@ -110,15 +110,12 @@ def _stream(stages: list[Stage], config: Config, store: Store, identifier: str) 
     return tuple(segments)
 
 
-def _require_same_server(work: Work, config: Config, session: Connection) -> None:
+def _require_same_server(work: Work, session: Connection) -> None:
     """Raise ToolError unless this is still the server, and the run of it, that was looked at before."""
     elapsed = monotonic() - work.began
     uptime = float(session.rows("SHOW GLOBAL STATUS LIKE 'Uptime'")[0]["Value"])
-    line = lineage.update(config.state_directory, lambda: evidence_of(observe(session)), work.started_at)
-    problem = ""
-    if line.lineage != work.line.lineage:
-        problem = f"{line.reason}"
-    elif restarted(uptime, elapsed):
+    problem = lineage.broken_by(work.line, evidence_of(observe(session)))
+    if not problem and restarted(uptime, elapsed):
         problem = f"MySQL was restarted {uptime:.0f} s ago, the backup began {elapsed:.0f} s ago"
     if problem:
         raise ToolError(
