@@ -26,6 +26,7 @@ from support.provision import Provisioner  # noqa: E402
 from support.workload import Workload  # noqa: E402
 
 RESTORED = "/var/lib/holdfast/restore/demo"
+ACCOUNT = f"{RESTORED}/client.cnf"
 ROWS_PER_PHASE = 400
 
 
@@ -90,20 +91,21 @@ class Demo:
     def find_and_restore(self) -> None:
         """Find the statement in the offsite binlogs; restore to just before it, into a new instance."""
         found = self.program("mysql-restore find", "mysql-restore", "find", "--drop", "shop.orders", "--json")
-        statements = json.loads(found)
+        statements = json.loads(found)["candidates"]
         if len(statements) != 1:
             raise VerdictError(f"mysql-restore find reports {len(statements)} statements, expected one:\n{found}")
         gtid = statements[0]["gtid"]
-        self.steps.done[-1].note = f"{gtid} at {statements[0]['time']}"
+        self.steps.done[-1].note = f"{gtid} at {statements[0]['at']}"
         self.program(
             "mysql-restore run, to just before it, beside the server",
             "mysql-restore", "run", "--before-gtid", gtid, "--directory", RESTORED,
         )  # fmt: skip
         with self.steps.step("every row of both tables against the ledger") as step:
-            socket = f"{RESTORED}/mysqld.sock"
             for name in ("orders", "payments"):
-                cut = {"surely_by": self.drop_began, "not_after": self.drop_ended}
-                self.judge("restored", self.shop.compare(self.lab.db2, name, socket=socket, **cut))
+                result = self.shop.compare(
+                    self.lab.db2, name, account=ACCOUNT, surely_by=self.drop_began, not_after=self.drop_ended
+                )
+                self.judge("restored", result)
             step.note = "exact"
 
     def put_back(self) -> None:
@@ -111,7 +113,7 @@ class Demo:
         primary = self.lab.primary()
         with self.steps.step(f"put shop.orders back on the primary ({primary.name})"):
             dump = self.lab.db2.run(
-                "mysqldump", "--no-defaults", f"--socket={RESTORED}/mysqld.sock", "--user=root", "--single-transaction",
+                "mysqldump", f"--defaults-file={ACCOUNT}", "--single-transaction",
                 "--set-gtid-purged=OFF", "--default-character-set=utf8mb4", "shop", "orders",
             )  # fmt: skip
             primary.run(

@@ -89,21 +89,26 @@ class Host:
             self.argv(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
 
-    def sql(self, statement: str, *, socket: str | None = None, timeout_seconds: float = 180) -> list[list[str]]:
-        """Run SQL as the server's root over the socket; return the rows' columns as text. Raises CommandError."""
-        where = ["--socket", socket] if socket else []
-        done = self.run(
-            "mysql", "--no-defaults", *where, "--user=root", "--default-character-set=utf8mb4", "-N", "-B", "--raw",
-            stdin=statement, timeout_seconds=timeout_seconds,
-        )  # fmt: skip
+    def sql(self, statement: str, *, account: str = "", timeout_seconds: float = 180) -> list[list[str]]:
+        """Run SQL as the server's root over the socket, or with an option file; return the rows' columns as text.
+
+        Raises CommandError.
+        """
+        who = (f"--defaults-file={account}",) if account else ("--no-defaults", "--user=root")
+        options = ("--default-character-set=utf8mb4", "-N", "-B", "--raw")
+        done = self.run("mysql", *who, *options, stdin=statement, timeout_seconds=timeout_seconds)
         return [line.split("\t") for line in done.out.splitlines()]
 
-    def value(self, statement: str, *, socket: str | None = None) -> str:
+    def value(self, statement: str, *, account: str = "") -> str:
         """Return the first column of the first row. Raises CommandError when there is none."""
-        rows = self.sql(statement, socket=socket)
+        rows = self.sql(statement, account=account)
         if not rows:
             raise CommandError(f"{self.name}: no row from {statement!r}")
         return rows[0][0]
+
+    def executed(self) -> str:
+        """Return the server's gtid_executed in one line."""
+        return "".join(row[0] for row in self.sql("SELECT @@global.gtid_executed"))
 
     def write(self, path: str, content: str | bytes, mode: str = "0644") -> None:
         """Write a file on the host (root owns it), whole or not at all."""
@@ -149,8 +154,7 @@ class Lab:
         """Wait until the replica has executed all that the primary has now. Raises CommandError after the limit."""
         primary = self.primary()
         replica = self.db2 if primary is self.db1 else self.db1
-        gtids = primary.value("select @@global.gtid_executed").replace("\\n", "").replace("\n", "")
-        waited = f"select wait_for_executed_gtid_set('{gtids}', {limit_seconds:.0f})"
+        waited = f"select wait_for_executed_gtid_set('{primary.executed()}', {limit_seconds:.0f})"
         if replica.value(waited) != "0":
             raise CommandError(f"{replica.name} did not catch up with {primary.name} in {limit_seconds:.0f} s")
 

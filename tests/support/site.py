@@ -46,9 +46,9 @@ class Site:
         for host in self.lab.servers:
             self.configure(host)
             host.shell(
-                f"rm -rf {self.folder} {BASE}/staging/{self.name} {BASE}/restore/{self.name}\n"
-                f"install -d -m 0700 {self.folder} {self.folder}/state {self.folder}/spool {self.folder}/signatures\n"
-                f"install -d -m 0750 -o mysql -g mysql {BASE}/staging/{self.name} {BASE}/restore/{self.name}\n"
+                f"rm -rf {self.folder}; install -d -m 0755 {self.folder}\n"
+                f"install -d -m 0700 {self.folder}/state {self.folder}/spool {self.folder}/signatures\n"
+                f"install -d -m 0750 -o mysql -g mysql {self.folder}/staging {self.folder}/restore\n"
             )
         self.rclone(self.lab.db2, "purge", self.remote, check=False)
 
@@ -56,9 +56,7 @@ class Site:
         """Remove the site from hosts and store."""
         self.rclone(self.lab.db2, "purge", self.remote, check=False)
         for host in self.lab.servers:
-            host.run(
-                "rm", "-rf", self.folder, f"{BASE}/staging/{self.name}", f"{BASE}/restore/{self.name}", self.path()
-            )
+            host.run("rm", "-rf", self.folder, f"{self.folder}/staging", f"{self.folder}/restore", self.path())
 
     def path(self, variant: str = "") -> str:
         """Return the path of the site's configuration on a host, or of a variant of it."""
@@ -73,10 +71,11 @@ class Site:
             "backup": {
                 "spool_directory": f"{self.folder}/spool",
                 "signatures_directory": f"{self.folder}/signatures",
-                "staging_directory": f"{BASE}/staging/{self.name}",
+                "staging_directory": f"{self.folder}/staging",
             },
-            "recovery": {"directory": f"{BASE}/restore/{self.name}"},
+            "recovery": {"directory": f"{self.folder}/restore"},
             "store": {"attempts": 3, "retry_wait_seconds": 1},
+            "notifications": {"telegram": None, "command": ["tee", "-a", f"{self.folder}/messages"]},
         }
         return merged(merged(base, own), self.changes)
 
@@ -96,10 +95,11 @@ class Site:
 
     def command(self, program: str, *arguments: str, config: str = "") -> list[str]:
         """Return a program's command line."""
-        head, rest = list(arguments[:1]), list(arguments[1:])
-        if program != "mysql-restore":
-            head, rest = [], list(arguments)
-        return [program, *head, "--config", config or self.path(), *rest]
+        return [program, "--config", config or self.path(), *arguments]
+
+    def messages(self, host: Host) -> str:
+        """Return what the programs told people so far (the site's notification command writes it to a file)."""
+        return host.run("sh", "-c", f"cat {self.folder}/messages 2>/dev/null || true").out
 
     def rclone(self, host: Host, *arguments: str, check: bool = True, stdin: bytes | None = None) -> Result:
         """Run rclone on a host with the host's own remotes."""

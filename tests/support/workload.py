@@ -92,15 +92,15 @@ class Workload:
         """Return the ledger as it is now."""
         return ledgers.parse(self.lab.app1.run("sh", "-c", f"cat {self.path} 2>/dev/null || true").out.splitlines())
 
-    def rows_on(self, host: Host, table: str, *, socket: str | None = None) -> dict[int, str]:
+    def rows_on(self, host: Host, table: str, *, account: str = "") -> dict[int, str]:
         """Return a table's rows as a server holds them: number to digest of the content."""
-        rows = host.sql(DIGESTS.format(database=self.database, table=table), socket=socket)
+        rows = host.sql(DIGESTS.format(database=self.database, table=table), account=account)
         return {int(number): digest for number, digest in rows}
 
     def compare(
-        self, host: Host, table: str, *, socket: str | None = None,
+        self, host: Host, table: str, *, account: str = "",
         surely_by: float = ledgers.ALWAYS, not_after: float = ledgers.ALWAYS,
     ) -> ledgers.Comparison:  # fmt: skip
         """Compare a table on a server with the ledger, row by row."""
-        found = self.rows_on(host, table, socket=socket)
+        found = self.rows_on(host, table, account=account)
         return ledgers.compare(self.ledger(), table, found, surely_by=surely_by, not_after=not_after)
