@@ -59,7 +59,14 @@ CHECK = Stage(
     ),
     needs_lab=False,
 )
-DEFAULT = Stage("default", (("molecule", "test", "--scenario-name", "default", "--destroy", "never"),))
+DEFAULT = Stage(
+    "default",
+    (
+        (*LAB, "down"),
+        ("molecule", "test", "--scenario-name", "default", "--destroy", "never"),
+        (*PYTEST, "tests/provisioning"),
+    ),
+)
 BACKUP_RESTORE = Stage(
     "backup_restore", (("molecule", "test", "--scenario-name", "backup_restore", "--destroy", "never"),)
 )

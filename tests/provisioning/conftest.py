@@ -1,0 +1,53 @@
+"""Re-runs of the playbooks on a converged pair: what changes live, what waits, what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from support import hosts
+from support.hosts import REPOSITORY, Lab
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """How a playbook run ended: exit status, what it printed, and per host how many tasks changed something."""
+
+    status: int
+    text: str
+
+    @property
+    def changed(self) -> dict[str, int]:
+        """Return the recap's changed counts by host."""
+        return {host: int(count) for host, count in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", self.text, re.M)}
+
+    @property
+    def words(self) -> str:
+        """Return the output with all white space folded, for comparing messages that Ansible wraps."""
+        return re.sub(r"\s+", " ", self.text)
+
+
+def rerun(playbook: str, *options: str, variables: dict[str, Any] | None = None, expect: int | None = 0) -> Rerun:
+    """Run a playbook on the lab. AssertionError unless it exits as expected (None: any way)."""
+    argv = ["ansible-playbook", "-i", "inventories/lab", f"playbooks/{playbook}.yml", *options]
+    if variables:
+        argv += ["-e", json.dumps(variables)]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    done = subprocess.run(argv, cwd=REPOSITORY, env=environment, text=True, capture_output=True, check=False)
+    result = Rerun(done.returncode, done.stdout + done.stderr)
+    assert expect is None or done.returncode == expect, result.text[-6000:]
+    return result
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    """The converged lab."""
+    if hosts.INSIDE not in os.environ:
+        pytest.exit("run these by `make test T=tests/provisioning` on a provisioned lab", 2)
+    return hosts.lab()
