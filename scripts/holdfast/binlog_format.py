@@ -118,7 +118,15 @@ def uuid_text(raw: bytes) -> str:
 
 
 def decode_gtid_set(body: bytes) -> GtidSet:
-    """The set of a PREVIOUS_GTIDS event: with tags (format 1, since 8.3) or without."""
+    """The set of a PREVIOUS_GTIDS event. Raises BinlogError when it is damaged."""
+    try:
+        return _gtid_set(body)
+    except (struct.error, IndexError, ValueError) as error:
+        raise BinlogError(f"the set of earlier GTIDs is unreadable: {error}") from error
+
+
+def _gtid_set(body: bytes) -> GtidSet:
+    """With tags (format 1, since 8.3) or without."""
     (head,) = struct.unpack_from("<Q", body)
     tagged = head >> 56 == 1
     count = (head >> 8) & 0xFFFFFFFFFFFF if tagged else head

@@ -90,7 +90,7 @@ def parse_wanted(text: str) -> Wanted:
             words = words[1:]
         words = _after_if_exists(words)
     names = _names(words, "")
-    if len(names) != 1 or not names[0][1]:
+    if len(names) != 1 or len(words) not in (1, 3):
         raise UsageError(
             f"{text!r} does not name one table",
             remedy="Write orders, shop.orders, 'drop orders', 'truncate shop.orders' or 'drop database shop'.",

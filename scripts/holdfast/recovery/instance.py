@@ -214,11 +214,12 @@ def start_for_people(instance: Instance) -> None:
 def stop(instance: Instance) -> None:
     """Drop our account, shut it down and wait until it is gone. Raises ToolError."""
     with instance.connect() as connection:
+        process = Path("/proc") / str(int(Path(connection.value("SELECT @@GLOBAL.pid_file")).read_text()))
         drop_account(connection)
         connection.execute("SHUTDOWN")
     deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
     pause = Event()
-    while instance.running():
+    while instance.running() or process.exists():
         if time.monotonic() > deadline:
             raise ToolError(f"the server in {instance.directory} did not stop in {STOP_TIMEOUT_SECONDS:.0f} s")
         pause.wait(POLL_SECONDS)

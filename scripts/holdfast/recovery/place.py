@@ -12,6 +12,7 @@ from pathlib import Path
 from holdfast.backup.binlogs import BinlogEntry
 from holdfast.backup.engine import Engine
 from holdfast.backup.store import Store
+from holdfast.binlog import BinlogError, summarise
 from holdfast.clock import compact_utc
 from holdfast.config import Config
 from holdfast.database import DatabaseError, connect
@@ -62,9 +63,25 @@ def refuse_running(config: Config) -> None:
         )
 
 
-def given_up(entries: Iterable[BinlogEntry], restored: GtidSet) -> GtidSet:
-    """All archived transactions that the restored server does not have (pure)."""
-    return GtidSet.union_of(one for entry in entries for one in (entry.gtids, entry.previous_gtids)) - restored
+def given_up(entries: Iterable[BinlogEntry], local: GtidSet, restored: GtidSet) -> GtidSet:
+    """All that was archived, or was on this server, and that the restored one does not have (pure)."""
+    archived = GtidSet.union_of(one for entry in entries for one in (entry.gtids, entry.previous_gtids))
+    return (archived | local) - restored
+
+
+def local_gtids(data: Path) -> GtidSet:
+    """What the binlogs and relay logs of a stopped server tell that it had; archived or not, it is given up too."""
+    found = GtidSet()
+    for index in sorted(data.glob("*.index")):
+        files = [line for line in index.read_text().splitlines() if line]
+        try:
+            newest = summarise(data / files[-1]) if files else None
+        except (BinlogError, OSError) as error:
+            log.warning("%s cannot be read, so what was not archived of it is not recorded: %s", files[-1], error)
+            continue
+        if newest is not None:
+            found = found | newest.previous_gtids | newest.gtids_in_file
+    return found
 
 
 def work_directory(data_directory: Path, *, is_mount: bool) -> Path:
@@ -86,7 +103,7 @@ def restore_over_server(
     line = Line(
         "restore",
         now,
-        given_up(entries, restored.gtids),
+        given_up(entries, local_gtids(data), restored.gtids),
         f"{config.host} restored in place to {plan.target} from {plan.chain[-1].id}",
     )
     with step(f"record what the restore gives up as {line.name}"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from holdfast.backup.binlogs import BinlogEntry
@@ -90,7 +90,7 @@ def make_plan(
             remedy="Take one: mysql-backup-full.",
         )
     scope = _scope(entries, lines, target)
-    oldest = min(chain[-1].finished_at for chain in chains)
+    oldest = min(_end_of(chain[-1]) for chain in chains)
     window = Window(oldest, max([entry.last_time for entry in scope.entries if entry.last_time] + [oldest]))
     _refuse_outside(target, window, scope)
     stuck: PlanError | None = None
@@ -165,6 +165,11 @@ def _holding(target: ToGtid | BeforeGtid, scope: _Scope) -> list[BinlogEntry]:
     return [entry for entry in scope.entries if entry.gtids.contains(target.source, target.number)]
 
 
+def _end_of(base: Manifest) -> datetime:
+    """A moment by which the backup surely had ended: manifests know whole seconds."""
+    return base.finished_at + timedelta(seconds=1)
+
+
 def _unusable(base: Manifest, target: Target, scope: _Scope) -> str:
     """Why a backup holds, or may hold, more than the target includes; empty when it does not."""
     given_up = base.gtid_upper & scope.abandoned
@@ -172,8 +177,8 @@ def _unusable(base: Manifest, target: Target, scope: _Scope) -> str:
         return f"it holds transactions that were given up ({given_up.one_line()})"
     match target:
         case ToTime(at):
-            if base.finished_at > at:
-                return f"it ended at {format_utc(base.finished_at)}, after the target"
+            if _end_of(base) > at:
+                return f"it ended at {format_utc(base.finished_at)}, not before the target"
             late = [entry for entry in scope.entries if entry.first_time and entry.first_time >= at]
             if any(entry.gtids & base.gtid_upper for entry in late):
                 return "it holds transactions of after the target: a clock was wrong"

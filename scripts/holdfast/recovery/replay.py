@@ -49,6 +49,9 @@ def cut_relay_logs(binlogs: Sequence[Path], relay: Path, have: GtidSet, abandone
     cutter, server, total = Cutter(target), have, 0
     files: list[Path] = []
     for binlog in binlogs:
+        if cutter.ended:
+            binlog.unlink()
+            continue
         with opened(binlog) as head:
             missing = head.previous_gtids - abandoned - have
         if missing:

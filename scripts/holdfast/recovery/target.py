@@ -92,13 +92,13 @@ class Cutter:
     def __init__(self, target: Target) -> None:
         """Nothing was seen yet."""
         self.stopped_at: Transaction | None = None
-        self._ended = False
+        self.ended = False
         self._target = target
         self._deadline = microseconds_of(target.at) if isinstance(target, ToTime) else 0
 
     def wants(self, transaction: Transaction) -> bool:
         """Whether the target includes it, given that all earlier ones were shown first."""
-        if self._ended:
+        if self.ended:
             return False
         match self._target:
             case ToTime():
@@ -106,10 +106,10 @@ class Cutter:
             case BeforeGtid(source, number):
                 stops = (transaction.source, transaction.number) == (source, number)
             case ToGtid(source, number):
-                self._ended = (transaction.source, transaction.number) == (source, number)
+                self.ended = (transaction.source, transaction.number) == (source, number)
                 stops = False
             case _:
                 stops = False
         if stops:
-            self._ended, self.stopped_at = True, transaction
+            self.ended, self.stopped_at = True, transaction
         return not stops
