@@ -73,6 +73,15 @@ def test_another_servers_files_fill_a_hole() -> None:
     assert names(plan) == (["full"], ["db2/7", "db1/4", "db1/5"])
 
 
+def test_a_seeded_server_that_does_not_tell_its_seed_cannot_jump_over_a_hole() -> None:
+    seeded = binlog("db2/1", "", "A:41-50", 41, 50)
+    with pytest.raises(PlanError) as raised:
+        make_plan([FULL], [FILES[0], seeded], [], Last())
+    assert raised.value.hole is not None
+    assert raised.value.hole.missing == gtids("A:11-40")
+    assert names(make_plan([FULL], [*FILES[:4], seeded], [], Last())) == (["full"], ["db1/2", "db1/4", "db2/1"])
+
+
 def test_an_incomplete_chain_is_named_and_an_older_one_used() -> None:
     orphan = backup("orphan", "A:1-40", 40, parent="gone")
     plan = make_plan([FULL, orphan], FILES, [], Last(), ["backups/x/manifest.json does not match its own SHA-256"])

@@ -216,8 +216,17 @@ class _Archive:
         return entry.gtids - self._abandoned - have
 
     def missing(self, entry: BinlogEntry, have: GtidSet) -> GtidSet:
-        """What must be there before the file."""
-        return entry.previous_gtids - self._abandoned - have
+        """What must be there before the file.
+
+        The first files of a cloned or restored server do not tell what it was seeded with; that a source's numbers
+        follow each other does.
+        """
+        needed, before, held = entry.previous_gtids, dict(entry.previous_gtids.intervals()), dict(have.intervals())
+        for source, ranges in entry.gtids.intervals():
+            start = held[source][-1][1] + 1 if source in held else 1
+            if source not in before and start < ranges[0][0]:
+                needed = needed | GtidSet({source: [(start, ranges[0][0] - 1)]})
+        return needed - self._abandoned - have
 
 
 def _sequence(base: Manifest, target: Target, scope: _Scope) -> list[BinlogEntry]:
