@@ -13,18 +13,21 @@ POOL = "innodb_buffer_pool_size"
 LISTS = {"sql_mode", "tls_version"}
 
 # Variables that only a restart changes. Any other is tried live; the server's refusal (error 1238) puts it here too.
-STATIC = frozenset(
-    """
-    admin_address admin_port back_log bind_address binlog_gtid_simple_recovery create_admin_listener_thread datadir default_time_zone ft_min_word_len
-    innodb_autoinc_lock_mode innodb_buffer_pool_chunk_size innodb_buffer_pool_instances innodb_data_file_path innodb_data_home_dir innodb_dedicated_server
-    innodb_directories innodb_doublewrite_dir innodb_doublewrite_files innodb_flush_method innodb_ft_min_token_size innodb_log_group_home_dir innodb_numa_interleave
-    innodb_open_files innodb_page_cleaners innodb_page_size innodb_purge_threads innodb_read_io_threads innodb_rollback_on_timeout innodb_sort_buffer_size
-    innodb_temp_data_file_path innodb_undo_directory innodb_use_native_aio innodb_write_io_threads large_pages log_bin log_error log_replica_updates
-    lower_case_table_names open_files_limit performance_schema performance_schema_digests_size pid_file plugin_dir port relay_log relay_log_recovery
-    replica_load_tmpdir report_host report_port secure_file_priv server_id_bits skip_external_locking skip_name_resolve skip_networking skip_replica_start
-    skip_show_database socket ssl_fips_mode table_open_cache_instances thread_handling thread_stack tls_certificates_enforced_validation tmpdir
-    """.split()
-)
+STATIC_NAMES = """
+admin_address admin_port back_log bind_address binlog_gtid_simple_recovery create_admin_listener_thread datadir
+default_time_zone ft_min_word_len innodb_autoinc_lock_mode innodb_buffer_pool_chunk_size
+innodb_buffer_pool_instances innodb_data_file_path innodb_data_home_dir innodb_dedicated_server innodb_directories
+innodb_doublewrite_dir innodb_doublewrite_files innodb_flush_method innodb_ft_min_token_size
+innodb_log_group_home_dir innodb_numa_interleave innodb_open_files innodb_page_cleaners innodb_page_size
+innodb_purge_threads innodb_read_io_threads innodb_rollback_on_timeout innodb_sort_buffer_size
+innodb_temp_data_file_path innodb_undo_directory innodb_use_native_aio innodb_write_io_threads large_pages log_bin
+log_error log_replica_updates lower_case_table_names open_files_limit performance_schema
+performance_schema_digests_size pid_file plugin_dir port relay_log relay_log_recovery replica_load_tmpdir
+report_host report_port secure_file_priv server_id_bits skip_external_locking skip_name_resolve skip_networking
+skip_replica_start skip_show_database socket ssl_fips_mode table_open_cache_instances thread_handling thread_stack
+tls_certificates_enforced_validation tmpdir
+"""
+STATIC = frozenset(STATIC_NAMES.split())
 
 
 def canonical(name: str, value: Any) -> str:
@@ -59,7 +62,10 @@ def same(name: str, wanted: str, running: str) -> bool:
 
 
 def differences(wanted: Mapping[str, Any], running: Mapping[str, Any], governed: list[str]) -> list[dict[str, Any]]:
-    """Return what a running server lacks: name, value (as SET GLOBAL takes it), running, static. Unknown names are left out."""
+    """Return what a running server lacks: name, value (as SET GLOBAL takes it), running, static.
+
+    Names that the server does not show (options without a variable) are left out.
+    """
     found = []
     for name in sorted(set(wanted) - set(governed)):
         shown = "time_zone" if name == "default_time_zone" else name
@@ -79,7 +85,8 @@ def persisted_names(text: str) -> list[str]:
     for section, entries in json.loads(text).items():
         if section != "Version" and isinstance(entries, dict):
             names |= {name for name, entry in entries.items() if isinstance(entry, dict) and "Value" in entry}
-            names |= {name for inner in entries.values() if isinstance(inner, dict) and "Value" not in inner for name in inner}
+            inner = [entry for entry in entries.values() if isinstance(entry, dict) and "Value" not in entry]
+            names |= {name for entry in inner for name in entry}
     return sorted(names - {"Metadata"})
 
 
@@ -94,4 +101,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
-        return {"mysql_variable_differences": differences, "mysql_persisted_names": persisted_names, "mysql_privileges": privileges}
+        return {
+            "mysql_variable_differences": differences,
+            "mysql_persisted_names": persisted_names,
+            "mysql_privileges": privileges,
+        }
