@@ -1,0 +1,66 @@
+"""A role's inputs are told twice, in defaults and in argument_specs: both must say the same."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from support.repository import ROLES, ROOT, defaults_of, options_of
+
+SECRET = re.compile(r"_(password|passphrase|token|secrets|salt|key)$")
+# a secret that only one setting of another input asks for; the role's preflight refuses it missing then
+SECRETS_OF_AN_OPTION = {"holdfast_programs_telegram_token"}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_defaults_and_argument_specs_name_the_same_inputs_with_the_same_values(role: str) -> None:
+    told = {name: option["default"] for name, option in options_of(role).items() if "default" in option}
+    assert told == defaults_of(role)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_an_input_without_default_is_required(role: str) -> None:
+    open_inputs = {
+        name for name, option in options_of(role).items() if "default" not in option and not option.get("required")
+    }
+    assert open_inputs <= SECRETS_OF_AN_OPTION
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_secrets_have_no_default_and_can_be_hidden(role: str) -> None:
+    secrets = {name: option for name, option in options_of(role).items() if SECRET.search(name)}
+    for name, option in secrets.items():
+        assert "default" not in option, f"{name} has a default"
+        assert option.get("required") or name in SECRETS_OF_AN_OPTION, f"{name} is not required"
+    if secrets:
+        assert defaults_of(role)[f"{role}_no_log"] is True
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_input_carries_the_roles_name_and_a_description(role: str) -> None:
+    def undescribed(options: dict[str, Any]) -> list[str]:
+        return [name for name, option in options.items() if not option.get("description")]
+
+    options = options_of(role)
+    assert [name for name in options if not name.startswith(f"{role}_")] == []
+    assert undescribed(options) == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_has_its_readme_and_the_four_verbs(role: str) -> None:
+    assert (ROOT / "roles" / role / "README.md").is_file()
+    imported = re.findall(
+        r"(?:import|include)_tasks: (\w+)\.yml", (ROOT / "roles" / role / "tasks/main.yml").read_text()
+    )
+    assert {"preflight", "configure"} <= set(imported)
+    assert set(imported) <= {"preflight", "install", "configure", "run"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "roles").rglob("*.yml")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_of_a_role_can_be_read_in_one_go(path: Any) -> None:
+    text = path.read_text()
+    assert "ignore_errors" not in text
+    if path.parent.name in ("tasks", "handlers"):
+        assert text.count("\n") <= 120

@@ -1,0 +1,114 @@
+"""The templates join Ansible and the programs: rendered by Ansible, read by the programs' own code."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from holdfast import config
+from support.repository import ROOT, read_yaml
+
+EXAMPLE = ROOT / "inventories/production/group_vars/all/vault.yml.example"
+SITES = {
+    "lab": ["-i", "inventories/lab"],
+    "production": ["-i", "inventories/production", "-e", f"@{EXAMPLE}"],
+    "plain": [
+        "-i",
+        "inventories/lab",
+        "-e",
+        '{"mysql_backup_encryption_enabled": false, "holdfast_programs_store_encrypted": false,'
+        ' "holdfast_programs_notification_command": ["mail", "-s", "it\'s Holdfast", "a@example.org"],'
+        ' "holdfast_programs_telegram_enabled": true, "holdfast_programs_telegram_chat_id": "-100123"}',
+    ],
+}
+JOB = re.compile(r"mysql-[a-z-]+(?= )")
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Render every template for every site, for real; an undefined variable fails it."""
+    folders = {}
+    for site, arguments in SITES.items():
+        folder = tmp_path_factory.mktemp(site)
+        argv = [str(Path(sys.executable).with_name("ansible-playbook")), *arguments, "tests/contract/render.yml"]
+        argv += ["-e", f"output={folder}", "-e", "ansible_connection=local"]
+        argv += ["-e", f"ansible_python_interpreter={sys.executable}"]
+        environment = {
+            **os.environ,
+            "HOLDFAST_CACHE": str(folder / "cache"),
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        }
+        done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+        for host in ("db1", "db2"):
+            for name, text in json.loads((folder / f"{host}.json").read_text()).items():
+                path = folder / host / name.removesuffix(".j2")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+        folders[site] = folder
+    return folders
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("host", ["db1", "db2"])
+def test_the_programs_take_the_configuration(rendered: dict[str, Path], site: str, host: str) -> None:
+    loaded = config.load(rendered[site] / host / "etc/holdfast/config.yml")
+    assert loaded.host == host
+    assert loaded.backup.engine == ("xtrabackup" if site == "production" else "clone")
+    assert (loaded.notifications.telegram is not None) == (site != "lab")
+    assert loaded.store.encrypted == (site != "plain")
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_rclone_has_the_remote_that_the_configuration_names(rendered: dict[str, Path], site: str) -> None:
+    folder = rendered[site] / "db1/etc/holdfast"
+    remotes = configparser.ConfigParser(interpolation=None)
+    remotes.read(folder / "secrets/rclone.conf")
+    remote = config.load(folder / "config.yml").store.remote.partition(":")[0]
+    assert remotes[remote]["type"] == ("alias" if site == "plain" else "crypt")
+    assert remotes[remote]["remote"].startswith("store:")
+    assert remotes["store"]["type"] == ("b2" if site == "production" else "s3")
+    if site != "plain":
+        assert remotes[remote]["filename_encryption"] == "off"
+        assert "CHANGE_ME" not in remotes[remote]["password"]
+
+
+def test_the_same_values_render_the_same_files(rendered: dict[str, Path]) -> None:
+    db1, db2 = ((rendered["lab"] / host / "etc/holdfast/secrets/rclone.conf").read_text() for host in ("db1", "db2"))
+    assert db1 == db2
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_cron_runs_what_the_design_says(rendered: dict[str, Path], site: str) -> None:
+    lines = (rendered[site] / "db1/etc/cron.d/holdfast-backup").read_text().splitlines()
+    jobs = {" ".join(line.split()[:5]): line for line in lines if line[:1].isdigit()}
+    assert "mysql-backup-full 2>&1" in jobs["0 2 * * 0"]
+    assert "mysql-backup-incremental 2>&1" in jobs["0 2 * * 1,2,3,4,5,6"]
+    assert "mysql-backup-binlogs" in jobs["5 * * * *"]
+    assert jobs["35 * * * *"].count("--retry-due") == 2
+    assert 'MAILTO=""' in lines
+
+
+def test_every_program_in_cron_exists_is_executable_and_answers_help(rendered: dict[str, Path]) -> None:
+    links = read_yaml("roles/holdfast_programs/vars/main.yml")["__holdfast_programs_links"]
+    text = (rendered["lab"] / "db1/etc/cron.d/holdfast-backup").read_text()
+    named = {name for line in text.splitlines() if line[:1].isdigit() for name in JOB.findall(line)}
+    assert named <= set(links)
+    for program in links.values():
+        path = ROOT / "scripts" / program
+        assert os.access(path, os.X_OK), f"{program} is not executable"
+        done = subprocess.run([sys.executable, str(path), "--help"], capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0 and "usage:" in done.stdout, done.stderr
+
+
+def test_every_program_of_scripts_is_linked_or_a_stage_of_one() -> None:
+    links = read_yaml("roles/holdfast_programs/vars/main.yml")["__holdfast_programs_links"]
+    programs = {path.name for path in (ROOT / "scripts").glob("*.py")}
+    assert programs - set(links.values()) == {"mysql_clone_stream.py"}
