@@ -117,9 +117,7 @@ def _run(arguments: argparse.Namespace, plan: Plan, config: Config, store: Store
     ).splitlines():
         log.info("%s", line)
     if arguments.over_server:
-        restored, aside = place.restore_over_server(
-            plan, catalog.entries, config=config, store=store, engine=engine, now=now
-        )
+        restored, aside = place.restore_over_server(plan, catalog, config=config, store=store, engine=engine, now=now)
         _tell(place.next_steps(restored, aside, config))
     else:
         directory = arguments.directory or default_directory(config.recovery.directory, plan, now)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import StorageError, UsageError
+from holdfast.recovery.catalog import Catalog
 from holdfast.recovery.estimate import describe, duration, estimate, human_bytes
 from holdfast.recovery.instance import Instance, buffer_pool_bytes, carried_options, configuration, in_use
 from holdfast.recovery.lines import Line
@@ -16,7 +17,7 @@ from holdfast.recovery.place import exchange, given_up, local_gtids, refuse_othe
 from holdfast.recovery.plan import Plan, make_plan
 from holdfast.recovery.target import Last, ToTime
 from support.binlog_builder import binary_log, transaction
-from support.plans import FILES, FULL, INCREMENTAL, A, gtids, minute
+from support.plans import FILES, FULL, INCREMENTAL, A, backup, gtids, minute
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -111,7 +112,10 @@ def test_what_a_restore_gives_up_includes_what_was_never_archived(tmp_path: Path
     (tmp_path / "binlog.index").write_text("./binlog.000002\n./binlog.000003\n")
     (tmp_path / "relay.index").write_text("./gone.000001\n")
     assert local_gtids(tmp_path) == gtids("A:1-52")
-    assert given_up(FILES, local_gtids(tmp_path), gtids("A:1-30")) == gtids("A:31-52")
+    catalog = Catalog((backup("later", "A:1-60", 60),), tuple(FILES), (), ())
+    assert given_up(catalog, local_gtids(tmp_path), gtids("A:1-30")) == gtids("A:31-60")
+    nothing = Catalog((), (), (), ())
+    assert given_up(nothing, local_gtids(tmp_path), gtids("A:1-30")) == gtids("A:31-52")
 
 
 def test_lines_survive_the_store() -> None:

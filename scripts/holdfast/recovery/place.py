@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
-from holdfast.backup.binlogs import BinlogEntry
 from holdfast.backup.engine import Engine
 from holdfast.backup.store import Store
 from holdfast.binlog import BinlogError, summarise
@@ -18,6 +16,7 @@ from holdfast.config import Config
 from holdfast.database import DatabaseError, connect
 from holdfast.errors import ToolError, UsageError
 from holdfast.gtid import GtidSet
+from holdfast.recovery.catalog import Catalog
 from holdfast.recovery.instance import in_use, own_like
 from holdfast.recovery.lines import Line
 from holdfast.recovery.plan import Plan
@@ -63,10 +62,11 @@ def refuse_running(config: Config) -> None:
         )
 
 
-def given_up(entries: Iterable[BinlogEntry], local: GtidSet, restored: GtidSet) -> GtidSet:
-    """All that was archived, or was on this server, and that the restored one does not have (pure)."""
-    archived = GtidSet.union_of(one for entry in entries for one in (entry.gtids, entry.previous_gtids))
-    return (archived | local) - restored
+def given_up(catalog: Catalog, local: GtidSet, restored: GtidSet) -> GtidSet:
+    """All that the store knows of, or was on this server, and that the restored one does not have (pure)."""
+    known = [entry.gtids | entry.previous_gtids for entry in catalog.entries]
+    known += [manifest.gtid_upper for manifest in catalog.manifests]
+    return GtidSet.union_of((*known, local)) - restored
 
 
 def local_gtids(data: Path) -> GtidSet:
@@ -90,7 +90,7 @@ def work_directory(data_directory: Path, *, is_mount: bool) -> Path:
 
 
 def restore_over_server(
-    plan: Plan, entries: Iterable[BinlogEntry], *, config: Config, store: Store, engine: Engine, now: datetime
+    plan: Plan, catalog: Catalog, *, config: Config, store: Store, engine: Engine, now: datetime
 ) -> tuple[Restored, Path]:
     """Restore beside the old data, record the line that ends, then exchange them; returns where the old data is now.
 
@@ -103,7 +103,7 @@ def restore_over_server(
     line = Line(
         "restore",
         now,
-        given_up(entries, local_gtids(data), restored.gtids),
+        given_up(catalog, local_gtids(data), restored.gtids),
         f"{config.host} restored in place to {plan.target} from {plan.chain[-1].id}",
     )
     with step(f"record what the restore gives up as {line.name}"):
