@@ -97,9 +97,8 @@ def refuse_unsafe_tables(connection: Connection) -> None:
 
 def refuse_tablespaces_elsewhere(connection: Connection) -> None:
     """Raise ToolError naming tablespaces outside the data directory: CLONE LOCAL cannot copy them."""
-    paths = [
-        str(row["path"]) for row in connection.rows("SELECT path AS path FROM information_schema.innodb_datafiles ORDER BY 1")
-    ]
+    rows = connection.rows("SELECT path AS path FROM information_schema.innodb_datafiles ORDER BY 1")
+    paths = [str(row["path"]) for row in rows]
     elsewhere = [path for path in paths if path.startswith("/")]
     if elsewhere:
         raise ToolError(
