@@ -5,6 +5,7 @@ Brings up the lab, provisions it with the production playbooks, lets a writer fi
 was acknowledged to it, backs up (full, incremental, binlogs), drops one table at a random moment among ongoing writes,
 finds the statement, restores to just before it into a new instance, compares every row with the ledger, and puts the
 table back. The exit status is the verdict. Environment: KEEP=1 leaves the lab up, SEED=n repeats a random moment.
+With the word `standing` it takes a provisioned lab as it is.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -21,7 +23,7 @@ from typing import NoReturn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support import console, hosts  # noqa: E402
-from support.ledger import Comparison  # noqa: E402
+from support.ledger import ALWAYS, Comparison  # noqa: E402
 from support.provision import Provisioner  # noqa: E402
 from support.workload import Workload  # noqa: E402
 
@@ -45,14 +47,14 @@ class Demo:
         self.steps = console.Steps()
         self.shop = Workload(self.lab, "shop", ("orders", "payments"), rate=100, seed=seed)
         self.results: list[tuple[str, Comparison]] = []
-        self.drop_began = self.drop_ended = 0.0
+        self.began = self.drop_began = self.drop_ended = 0.0
 
     def program(self, label: str, *command: str) -> str:
         """Run one of Holdfast's programs on the replica as cron does; return its output. It goes to a log file too."""
         with self.steps.step(label) as step:
             done = self.lab.db2.run(*command, timeout_seconds=600)
             self.provisioner.keep(f"{len(self.steps.done):02}-{command[0]}", done.text)
-            step.note = last_line(done.text)
+            step.note = summary(self.lab.db2, command[0])
         return done.out
 
     def back_up(self) -> None:
@@ -60,6 +62,7 @@ class Demo:
         with self.steps.step("writer on app1: TLS, a ledger of acknowledged rows") as step:
             self.shop.prepare()
             self.shop.start()
+            self.began = time.time()
             self.write_more()
             step.note = f"writing to shop.orders and shop.payments on {self.lab.primary().name}"
         self.program("full backup, on the replica", "mysql-backup-full")
@@ -76,9 +79,9 @@ class Demo:
         """DROP TABLE at a random moment; the other table goes on."""
         with self.steps.step("DROP TABLE shop.orders, at a random moment among writes") as step:
             time.sleep(self.dice.uniform(0.5, 3.0))  # the random moment itself, no wait for anything
-            self.drop_began = time.time()
-            self.lab.primary().sql("DROP TABLE shop.orders")
-            self.drop_ended = time.time()
+            clock = "SELECT UNIX_TIMESTAMP(SYSDATE(6))"  # of the server's host, as the writer's: one machine
+            times = self.lab.primary().sql(f"{clock}; DROP TABLE shop.orders; {clock}")
+            self.drop_began, self.drop_ended = (float(row[0]) for row in times)
             self.write_more()
             self.shop.stop()
             ledger = self.shop.ledger()
@@ -90,7 +93,10 @@ class Demo:
 
     def find_and_restore(self) -> None:
         """Find the statement in the offsite binlogs; restore to just before it, into a new instance."""
-        found = self.program("mysql-restore find", "mysql-restore", "find", "--drop", "shop.orders", "--json")
+        period = [time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)) for at in (self.began, time.time() + 1)]
+        found = self.program(
+            "mysql-restore find", "mysql-restore", "find", "--drop", "shop.orders", "--between", *period, "--json"
+        )
         statements = json.loads(found)["candidates"]
         if len(statements) != 1:
             raise VerdictError(f"mysql-restore find reports {len(statements)} statements, expected one:\n{found}")
@@ -101,9 +107,10 @@ class Demo:
             "mysql-restore", "run", "--before-gtid", gtid, "--directory", RESTORED,
         )  # fmt: skip
         with self.steps.step("every row of both tables against the ledger") as step:
-            for name in ("orders", "payments"):
+            # of orders every row that was ever acknowledged: after the drop none could be
+            for name, surely_by in (("orders", ALWAYS), ("payments", self.drop_began)):
                 result = self.shop.compare(
-                    self.lab.db2, name, account=ACCOUNT, surely_by=self.drop_began, not_after=self.drop_ended
+                    self.lab.db2, name, account=ACCOUNT, surely_by=surely_by, not_after=self.drop_ended
                 )
                 self.judge("restored", result)
             step.note = "exact"
@@ -120,6 +127,8 @@ class Demo:
                 "mysql", "--no-defaults", "--user=root", "--default-character-set=utf8mb4", "shop", stdin=dump.out
             )
             self.lab.wait_for_replica()
+            self.lab.db2.run("mysql-restore", "stop", RESTORED)
+            self.lab.db2.run("rm", "-r", RESTORED)
         with self.steps.step("every row on the primary and on the replica") as step:
             for host, role in ((primary, "primary"), (self.lab.replica(), "replica")):
                 self.judge(role, self.shop.compare(host, "orders"))
@@ -136,7 +145,8 @@ class Demo:
 
     def run(self) -> None:
         """The whole story."""
-        self.provisioner.provision(self.steps, fresh=True)
+        if "standing" not in sys.argv[1:]:
+            self.provisioner.provision(self.steps, fresh=True)
         self.back_up()
         self.lose_the_table()
         self.find_and_restore()
@@ -157,10 +167,21 @@ class Demo:
         )
 
 
-def last_line(text: str) -> str:
-    """Return the last line that says something: each program closes with a summary."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:100] if lines else ""
+def summary(host: hosts.Host, program: str) -> str:
+    """Return what a program's summary line in the host's journal says of its last run: bytes and transactions."""
+    line = host.run("journalctl", "-t", program, "-n", "1", "-o", "cat", "--no-pager", check=False).out
+    facts = dict(re.findall(r'(\w+)=("[^"]*"|\S+)', line))
+    parts = []
+    if "stored_bytes" in facts:
+        parts.append(f"{console.human_bytes(int(facts['stored_bytes']))} stored")
+    if "data_bytes" in facts:
+        parts.append(f"of {console.human_bytes(int(facts['data_bytes']))}")
+    parts += [
+        f"{facts[key]} {name}"
+        for key, name in (("files", "files"), ("replayed", "transactions replayed"))
+        if key in facts
+    ]
+    return " ".join(parts)
 
 
 def main() -> int:

@@ -29,7 +29,7 @@ class Workload:
         rate: float = 50,
         seed: int = 0,
     ) -> None:
-        """Name the database (dropped and made anew by `prepare`); `rate` is rows a second and table, at most."""
+        """Name the database (made anew by `prepare`); `rate` is rows a second and table, at most."""
         self.lab, self.database, self.tables, self.rate, self.seed = lab, database, tables, rate, seed
         self.unit = f"holdfast-writer-{database.replace('_', '-')}"
         self.path = f"{FOLDER}/{database}.ledger"
@@ -40,9 +40,12 @@ class Workload:
         primary, app = self.lab.primary(), self.lab.app1
         password = secrets.token_urlsafe(18)
         account = f"'{self.database}_writer'@'10.203.%'"
+        exists = f"SELECT 1 FROM information_schema.tables WHERE table_schema='{self.database}' LIMIT 1"
+        if primary.sql(exists):
+            primary.sql(f"DROP DATABASE `{self.database}`")
         tables = ";".join(TABLE.format(database=self.database, table=table) for table in self.tables)
         primary.sql(
-            f"DROP DATABASE IF EXISTS `{self.database}`; CREATE DATABASE `{self.database}`; {tables};"
+            f"CREATE DATABASE IF NOT EXISTS `{self.database}`; {tables};"
             f"DROP USER IF EXISTS {account}; CREATE USER {account} IDENTIFIED BY '{password}' REQUIRE SSL;"
             f"GRANT SELECT, INSERT, UPDATE ON `{self.database}`.* TO {account};"
         )
