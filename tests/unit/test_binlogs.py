@@ -28,6 +28,7 @@ class Server:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.number = 0
+        self.purged = gtids("")
         self.execute("FLUSH BINARY LOGS")
 
     def __enter__(self) -> Server:
@@ -43,7 +44,11 @@ class Server:
         return 0
 
     def value(self, sql: str) -> str:
-        return {"SELECT @@log_bin_basename": f"{self.directory}/binlog", "SELECT @@server_uuid": SERVER}[sql]
+        return {
+            "SELECT @@log_bin_basename": f"{self.directory}/binlog",
+            "SELECT @@server_uuid": SERVER,
+            "SELECT @@GLOBAL.gtid_purged": str(self.purged),
+        }[sql]
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         assert sql == "SHOW BINARY LOGS"
@@ -199,3 +204,12 @@ def test_a_damaged_entry_does_not_count(damage: Callable[[bytes], bytes]) -> Non
 def test_an_entry_comes_back_as_it_was_stored(hours: tuple[float, float] | None) -> None:
     made = replace(entry(1, "B:1-4", "A:1-3", hours=hours), archived_at=START.replace(microsecond=123456))
     assert BinlogEntry.from_json(made.to_json(), "x") == made
+
+
+def test_what_a_server_was_seeded_with_counts_as_before_its_files(config: Config, server: Server) -> None:
+    """After CLONE the file's own list leaves it out, and the file would look usable on any older backup."""
+    server.purged = gtids("B:1-50")
+    store = MemoryStore()
+    run(config, store, server)
+    entries, _ = load_entries(store.store)
+    assert entries[0].previous_gtids == gtids("A:1-9,B:1-50")

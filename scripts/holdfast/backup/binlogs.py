@@ -133,6 +133,9 @@ def archive(config: Config, store: Store, connection: Connection, now: Callable[
     sizes = {str(row["Log_name"]): int(row["File_size"]) for row in connection.rows("SHOW BINARY LOGS")}
     closed = sorted(sizes, key=lineage.sequence_of)[:-1]
     server_uuid = str(connection.value("SELECT @@server_uuid"))
+    # A file's own list of what came before it leaves out what the server was seeded with (CLONE, a restore): seen.
+    # All of gtid_purged is older than any file that is still here.
+    purged = GtidSet.parse(str(connection.value("SELECT @@GLOBAL.gtid_purged")))
     memory = Memory(config.state_directory / "archived.json", line)
     present = {item.name for item in store.list(f"{FOLDER}/{line}")}
     made = []
@@ -145,7 +148,7 @@ def archive(config: Config, store: Store, connection: Connection, now: Callable[
             known = _known(BinlogEntry.from_json(store.get_bytes(name), name))
             _require_same(directory / file, known, line)
         else:
-            entry = _archive_one(config, store, line, server_uuid, directory / file, now)
+            entry = _archive_one(config, store, line, server_uuid, purged, directory / file, now)
             known = _known(entry)
             made.append(entry)
         memory.files[file] = known
@@ -155,7 +158,13 @@ def archive(config: Config, store: Store, connection: Connection, now: Callable[
 
 
 def _archive_one(
-    config: Config, store: Store, line: str, server_uuid: str, path: Path, now: Callable[[], datetime]
+    config: Config,
+    store: Store,
+    line: str,
+    server_uuid: str,
+    purged: GtidSet,
+    path: Path,
+    now: Callable[[], datetime],
 ) -> BinlogEntry:
     summary = summarise(path)
     if not summary.complete:
@@ -174,7 +183,7 @@ def _archive_one(
             stored_size=local.stat().st_size,
             sha256=digest,
             content_sha256=content,
-            previous_gtids=summary.previous_gtids,
+            previous_gtids=summary.previous_gtids | purged,
             gtids=summary.gtids_in_file,
             first_time=summary.first_time,
             last_time=summary.last_time,
