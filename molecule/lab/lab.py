@@ -82,6 +82,17 @@ def wait_for_host(host: str, limit_seconds: float = 60) -> None:
     raise LabError(f"{host} did not finish booting in {limit_seconds:.0f} s (state: {state or 'none'})\n{failed}")
 
 
+def admit(host: str) -> None:
+    """Let the lab's own SSH key in as root: playbooks reach the lab the way they reach production."""
+    key = CACHE / "lab-ssh-key"
+    with locked("ssh-key"):
+        if not key.exists():
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "holdfast-lab", "-f", str(key), quiet=True)
+    public = key.with_suffix(".pub").read_text()
+    script = "install -d -m 0700 /root/.ssh && umask 077 && cat > /root/.ssh/authorized_keys"
+    run("podman", "exec", "-i", container_name(host), "sh", "-c", script, input=public, stdout=subprocess.PIPE)
+
+
 def selected(hosts: list[str]) -> list[str]:
     """Return the named hosts, or all. Raises LabError for a name that the lab does not have."""
     unknown = [host for host in hosts if host not in RECIPES["hosts"]]
@@ -100,6 +111,7 @@ def up(hosts: list[str]) -> None:
             create_host(host)
     for host in hosts:
         wait_for_host(host)
+        admit(host)
     say(f"lab {lab_number()} is up: " + ", ".join(f"{host} {private_address(host)}" for host in hosts))
 
 

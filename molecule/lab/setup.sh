@@ -23,7 +23,7 @@ command -v dpkg-query >/dev/null || fail "this is not Debian or Ubuntu: packages
 
 packages=(git make python3 python3-venv rclone lz4 openssl)
 if [ "$wanted" = lab ]; then
-  packages+=(podman crun netavark aardvark-dns iptables nftables debootstrap util-linux)
+  packages+=(podman crun netavark aardvark-dns iptables nftables debootstrap util-linux openssh-client)
 fi
 missing=()
 for package in "${packages[@]}"; do
