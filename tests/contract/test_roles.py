@@ -52,7 +52,7 @@ def test_every_input_carries_the_roles_name_and_a_description(role: str) -> None
 def test_a_role_has_its_readme_and_the_four_verbs(role: str) -> None:
     assert (ROOT / "roles" / role / "README.md").is_file()
     imported = re.findall(
-        r"(?:import|include)_tasks: (\w+)\.yml", (ROOT / "roles" / role / "tasks/main.yml").read_text()
+        r"(?:import|include)_tasks:\s+(?:file: )?(\w+)\.yml", (ROOT / "roles" / role / "tasks/main.yml").read_text()
     )
     assert {"preflight", "configure"} <= set(imported)
     assert set(imported) <= {"preflight", "install", "configure", "run"}
