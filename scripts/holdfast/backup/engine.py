@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol, cast
 
 from holdfast.backup.manifest import BackupType, Manifest
 from holdfast.database import Connection
-from holdfast.errors import ToolError
+from holdfast.errors import ConfigurationError, ToolError
 from holdfast.gtid import GtidSet
 from holdfast.process import Pipeline, Stage
 
@@ -151,7 +151,15 @@ def require_room(directory: Path, needed_bytes: int) -> None:
 
 
 def remove_leftovers(staging_directory: Path) -> None:
-    """Empty the staging directory; the job's lock is held, so whatever lies there is of a run that is over."""
+    """Empty the staging directory; the job's lock is held, so whatever lies there is of a run that is over.
+
+    Raises ConfigurationError when there is no such directory.
+    """
+    if not staging_directory.is_dir():
+        raise ConfigurationError(
+            f"backup.staging_directory: {staging_directory} does not exist",
+            remedy="Run playbooks/backups.yml, which makes it for the user mysql, or correct the configuration.",
+        )
     for path in staging_directory.iterdir():
         log.info("removing the staging copy %s", path)
         shutil.rmtree(path)

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TypeVar
 
 from holdfast.config import StoreConfig
-from holdfast.errors import StorageError
+from holdfast.errors import ConfigurationError, StorageError
 from holdfast.process import CancelledError, TimedOutError, run
 
 LONGEST_WAIT_SECONDS = 60.0
@@ -68,14 +68,21 @@ class Rclone:
 
     def command(self) -> tuple[str, ...]:
         """The beginning of every command line."""
-        # One try per call, for the retries that count and are logged are ours. rclone would create a bucket that
+        # One try per call, for the retries that count and are logged are ours (rclone's own of one call to a store
+        # that is away took half a minute). rclone would create a bucket that
         # is not there: a misspelt name must fail instead.
-        options = ("--retries", "1", "--low-level-retries", "3", "--contimeout", "15s", "--s3-no-check-bucket")
+        options = ("--retries", "1", "--low-level-retries", "1", "--contimeout", "15s", "--s3-no-check-bucket")
         return ("rclone", "--config", str(self._config.rclone_config_file), *options)
 
     def once(self, *arguments: str, where: str, cancel: threading.Event | None = None) -> bytes:
         """The output of one call. Raises MissingError, PassingError or, for good, StorageError; CancelledError."""
         _check(cancel, where)
+        if not self._config.rclone_config_file.exists():
+            raise ConfigurationError(
+                f"{self._config.rclone_config_file} does not exist",
+                meaning="It holds the remotes and their keys; without it nothing can be stored or read.",
+                remedy="Run playbooks/backups.yml, which writes it from the vault, or set store.rclone_config_file.",
+            )
         try:
             completed = run(
                 [*self.command(), *arguments],
