@@ -71,7 +71,6 @@ def nothing_touched(site: Site, host: Host) -> Iterator[None]:
         ),
         pytest.param({"store": {"remote": "nowhere:"}}, 5, "nowhere:", id="no-such-remote"),
         pytest.param({"backup": {"staging_directory": "/var/lib/none"}}, 3, "/var/lib/none", id="no-staging-folder"),
-        pytest.param({"mysql": {"series": "8.4"}}, 3, "8.4", id="another-series"),
     ],
 )  # fmt: skip
 def test_configuration(site: Site, replica: Host, changes: dict[str, Any], status: int, words: str) -> None:

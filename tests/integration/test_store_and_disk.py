@@ -9,7 +9,7 @@ from support.site import Site
 
 def test_the_store_stops_half_way(lab: Lab, site: Site, replica: Host) -> None:
     config = site.configure(
-        replica, {"backup": {"rate_limit_bytes_per_second": 3_000_000, "segment_bytes": 1_000_000}}, "-slow"
+        replica, {"backup": {"rate_limit_bytes_per_second": 400_000, "segment_bytes": 200_000}}, "-slow"
     )
     job = replica.start(*site.command("mysql-backup-full", config=config))
     wait_until(lambda: bool(site.objects("^backups/")) or job.poll() is not None, "a first segment")
@@ -26,7 +26,7 @@ def test_a_passing_outage_does_not_start_the_engine_over(lab: Lab, site: Site, r
     config = site.configure(
         replica,
         {
-            "backup": {"rate_limit_bytes_per_second": 3_000_000, "segment_bytes": 1_000_000},
+            "backup": {"rate_limit_bytes_per_second": 400_000, "segment_bytes": 200_000},
             "store": {"attempts": 8, "retry_wait_seconds": 1},
         },
         "-patient",

@@ -25,6 +25,20 @@ def kill(host: Host, pattern: str, signal: str = "KILL") -> int:
     return len(found)
 
 
+@contextmanager
+def killing(host: Host, pattern: str) -> Iterator[None]:
+    """For the time of the block kill every process that matches as soon as it starts; it takes a loop on the host."""
+    unit = "holdfast-test-killer"
+    # a letter in brackets, so that the loop's own command line does not match
+    hidden = f"[{pattern[0]}]{pattern[1:]}"
+    loop = f"while :; do for pid in $(pgrep -f '{hidden}'); do kill -KILL $pid; done; sleep 0.02; done"
+    host.run("systemd-run", "--quiet", "--collect", f"--unit={unit}", "bash", "-c", loop)
+    try:
+        yield
+    finally:
+        host.run("systemctl", "stop", unit, check=False)
+
+
 def wait_for_process(host: Host, pattern: str, limit_seconds: float = 30) -> None:
     """Wait until a process that matches runs."""
     wait_until(lambda: bool(pids(host, pattern)), f"{host.name}: a process {pattern!r}", limit_seconds=limit_seconds)
