@@ -224,7 +224,8 @@ class Child:
 
     def _watch(self) -> None:
         # WNOWAIT keeps the zombie, hence its id, until stop_children reaps it: no signal can hit a stranger.
-        os.waitid(os.P_PID, self.popen.pid, os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(ChildProcessError):  # stop_children killed and reaped it first
+            os.waitid(os.P_PID, self.popen.pid, os.WEXITED | os.WNOWAIT)
         self._ended_at = time.monotonic()
         # A grandchild may keep standard error open; the last lines are worth one second, not forever.
         self._drainer.join(timeout=1.0)
