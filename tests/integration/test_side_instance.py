@@ -40,7 +40,8 @@ def side(lab: Lab, site: Site) -> Iterator[Restored]:
             "SET GLOBAL super_read_only=ON"
         )
         site.run(replica, "mysql-backup-full")
-        moment = time.time()
+        moment = time.time() + 1.5  # the restorable window is in whole seconds
+        wait_until(lambda: time.time() > moment, "that moment is over")
         primary.sql(f"CREATE TABLE {DATABASE}.later (id INT PRIMARY KEY)")
         lab.wait_for_replica()
         site.run(replica, "mysql-backup-binlogs")

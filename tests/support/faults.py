@@ -39,6 +39,15 @@ def killing(host: Host, pattern: str) -> Iterator[None]:
         host.run("systemctl", "stop", unit, check=False)
 
 
+def kill_one_of_many(host: Host, pattern: str) -> None:
+    """Kill -9 one process of those that come and go in fractions of a second; it takes a loop on the host."""
+    hidden = f"[{pattern[0]}]{pattern[1:]}"
+    host.run(
+        "timeout", "30", "bash", "-c",
+        f"until pid=$(pgrep -f '{hidden}' | head -n 1) && [ -n \"$pid\" ] && kill -KILL $pid; do sleep 0.02; done",
+    )  # fmt: skip
+
+
 def wait_for_process(host: Host, pattern: str, limit_seconds: float = 30) -> None:
     """Wait until a process that matches runs."""
     wait_until(lambda: bool(pids(host, pattern)), f"{host.name}: a process {pattern!r}", limit_seconds=limit_seconds)
