@@ -1,0 +1,31 @@
+"""The programs' own unit tests, on a Debian 13 host with its Python, its rclone and its libraries."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+
+from support.hosts import REPOSITORY, Lab
+
+FOLDER = "/tmp/holdfast-units"
+# test_mysql_roles is about the roles' filters, which run on the controller
+NOT_FOR_HOSTS = ("test_mysql_roles.py",)
+
+
+def test_unit_tests_pass_on_debian_13(lab: Lab) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for part in ("pyproject.toml", "scripts", "tests/unit", "tests/support"):
+            archive.add(
+                REPOSITORY / part, arcname=part, filter=lambda item: None if "__pycache__" in item.name else item
+            )
+    lab.app1.run("mkdir", "-p", FOLDER)
+    try:
+        lab.app1.run("tar", "-x", "-C", FOLDER, stdin=buffer.getvalue())
+        ignored = [f"--ignore=tests/unit/{name}" for name in NOT_FOR_HOSTS]
+        argv = ["python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", *ignored, "tests/unit"]
+        done = lab.app1.run("env", "-C", FOLDER, *argv, check=False, timeout_seconds=600)
+        assert done.status == 0, done.text[-6000:]
+        assert " passed" in done.out
+    finally:
+        lab.app1.run("rm", "-rf", FOLDER)
