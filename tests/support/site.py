@@ -40,10 +40,16 @@ class Site:
         self.lab, self.name = lab, name
         self.folder = f"{BASE}/{name}"
         self.changes = dict(changes or {})
+        self._documents: dict[str, dict[str, Any]] = {}
 
     def install(self) -> None:
-        """Remove what an earlier run left, in the store too; make folders and configuration on both servers."""
+        """Remove what an earlier run left, in the store too; make folders and configuration on both servers.
+
+        Old binlogs are purged: each site would archive all of them again.
+        """
+        self.lab.wait_for_replica()
         for host in self.lab.servers:
+            host.sql("FLUSH BINARY LOGS; PURGE BINARY LOGS BEFORE NOW(6)")
             self.configure(host)
             host.shell(
                 f"rm -rf {self.folder}; install -d -m 0755 {self.folder}\n"
@@ -62,9 +68,15 @@ class Site:
         """Return the path of the site's configuration on a host, or of a variant of it."""
         return f"/etc/holdfast/test-{self.name}{variant}.yml"
 
+    def _provisioned(self, host: Host) -> dict[str, Any]:
+        """Return the configuration that the playbooks wrote; read once."""
+        if host.name not in self._documents:
+            self._documents[host.name] = yaml.safe_load(host.read(CONFIGURATION))
+        return self._documents[host.name]
+
     def document(self, host: Host) -> dict[str, Any]:
         """Return the configuration of this site on a host."""
-        base = yaml.safe_load(host.read(CONFIGURATION))
+        base = self._provisioned(host)
         own = {
             "cluster": self.name,
             "state_directory": f"{self.folder}/state",
@@ -103,13 +115,13 @@ class Site:
 
     def rclone(self, host: Host, *arguments: str, check: bool = True, stdin: bytes | None = None) -> Result:
         """Run rclone on a host with the host's own remotes."""
-        secrets = yaml.safe_load(host.read(CONFIGURATION))["store"]["rclone_config_file"]
+        secrets = self._provisioned(host)["store"]["rclone_config_file"]
         return host.run("rclone", "--config", secrets, "--retries", "1", *arguments, check=check, stdin=stdin)
 
     @property
     def remote(self) -> str:
         """Return rclone's name of the site's folder."""
-        base = str(yaml.safe_load(self.lab.db2.read(CONFIGURATION))["store"]["remote"])
+        base = str(self._provisioned(self.lab.db2)["store"]["remote"])
         return f"{base}{self.name}" if base.endswith((":", "/")) else f"{base}/{self.name}"
 
     def objects(self, pattern: str = "") -> list[str]:
