@@ -13,6 +13,7 @@ Environment:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import subprocess
@@ -38,6 +39,8 @@ from space import (
     say,
 )
 
+CGROUPS = Path("/sys/fs/cgroup/holdfast")
+
 
 def create_networks() -> None:
     """Make the private VLAN (no way out) and the public network (by which packages come) of this lab."""
@@ -48,11 +51,31 @@ def create_networks() -> None:
             run("podman", "network", "create", *options, "--subnet", f"10.{second}.{number}.0/24", network, quiet=True)
 
 
+def in_own_cgroup(name: str, argv: list[str]) -> list[str]:
+    """Return a command line that starts a container in a cgroup of its own, where podman itself cannot make one.
+
+    Without it the systemds of all hosts share one tree: each removes the others' empty cgroups ("Failed to spawn
+    executor: No such file or directory"), and a kill of one host's mysql.service could reach every host's.
+    """
+    if may_raise_limits():
+        return argv
+    script = 'mkdir -p "$0" && echo $$ > "$0/cgroup.procs" && exec "$@"'
+    return ["sh", "-c", script, str(CGROUPS / name), *argv]
+
+
+def remove_cgroup(name: str) -> None:
+    """Remove what is left of a host's cgroups, leaves first; one that a dying process still holds stays, empty."""
+    folders = [folder for folder in (CGROUPS / name).rglob("*") if folder.is_dir()]
+    for folder in [*sorted(folders, reverse=True), CGROUPS / name]:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
 def create_host(host: str) -> None:
     """Start one host if it is not there yet."""
     name, recipe, number = container_name(host), RECIPES["hosts"][host], lab_number()
     if run("podman", "container", "exists", name, check=False).returncode == 0:
-        run("podman", "start", name, quiet=True)
+        run(*in_own_cgroup(name, ["podman", "start", name]), quiet=True)
         return
     limits = []
     if not may_raise_limits():
@@ -66,7 +89,7 @@ def create_host(host: str) -> None:
     argv += [f"--network=holdfast{number}-public:ip=10.204.{number}.{octet},interface_name=public0"]
     argv += [f"--network=holdfast{number}-private:ip=10.203.{number}.{octet},interface_name=private0"]
     argv += ["--label", f"holdfast-lab={number}", image_tag(recipe["image"]), "/sbin/init"]
-    run(*argv, quiet=True)
+    run(*in_own_cgroup(name, argv), quiet=True)
 
 
 def wait_for_host(host: str, limit_seconds: float = 60) -> None:
@@ -120,6 +143,7 @@ def down(hosts: list[str], every: bool) -> None:
     for host in hosts:
         name = container_name(host)
         run("podman", "rm", "--force", "--time=0", "--volumes", name, check=False, quiet=True)
+        remove_cgroup(name)
         for volume in RECIPES["hosts"][host]["volumes"]:
             run("podman", "volume", "rm", "--force", f"{name}-{volume}", check=False, quiet=True)
     if every:

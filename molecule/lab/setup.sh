@@ -67,7 +67,7 @@ if [ ! -e "$venv/.complete" ]; then
   touch "$venv/.complete"
 fi
 # the `ansible` package carries the collections at tested versions; requirements.yml is for those who have only ansible-core
-for collection in community/mysql community/crypto community/general ansible/posix containers/podman; do
+for collection in community/mysql community/crypto community/general ansible/posix ansible/utils containers/podman; do
   compgen -G "$venv/lib/python3*/site-packages/ansible_collections/$collection" >/dev/null ||
     fail "collection ${collection/\//.} is missing from $venv" "remove $venv and run make again"
 done
