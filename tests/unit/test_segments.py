@@ -31,7 +31,8 @@ class MemoryStore:
         self.gate = threading.Event()
         self.gate.set()
 
-    def put(self, local: Path, name: str, *, cancel: threading.Event) -> None:
+    def put(self, local: Path, name: str, *, overwrite: bool, cancel: threading.Event) -> None:
+        assert overwrite
         self.most_files = max(self.most_files, len(list(local.parent.iterdir())))
         if self.broken and self.broken in name:
             raise StorageError(f"{name}: refused")

@@ -52,7 +52,7 @@ def write_segments(
 ) -> list[Segment]:
     """Cut `source` into segments and upload them while reading on; their list, in order.
 
-    `rate_limit` is in bytes per second, 0 for none. Raises StorageError as soon as a segment cannot be uploaded,
+    The folder `prefix` must be empty: what is there is overwritten. `rate_limit` is in bytes per second, 0 for none. Raises StorageError as soon as a segment cannot be uploaded,
     ToolError when the spool's disk is full. On any error the other uploads are stopped; the caller leaves its
     Pipeline by the error, which stops the source.
     """
@@ -177,7 +177,8 @@ class _Uploads:
 
     def _upload(self, local: Path, name: str) -> None:
         try:
-            self._store.put(local, name, cancel=self._cancel)
+            # The caller found the folder empty; asking again for each segment costs a process each.
+            self._store.put(local, name, overwrite=True, cancel=self._cancel)
         finally:
             local.unlink(missing_ok=True)
 

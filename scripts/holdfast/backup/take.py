@@ -18,7 +18,7 @@ from holdfast.backup.store import Store
 from holdfast.cluster import ServerState, Verdict, observe
 from holdfast.config import Config
 from holdfast.database import Connection, connect
-from holdfast.errors import HoldfastError, ToolError
+from holdfast.errors import HoldfastError, StorageError, ToolError
 from holdfast.process import Pipeline, Stage
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,12 @@ def take(
     work: Work, config: Config, engine: Engine, store: Store, connection: Connection, now: Callable[[], datetime]
 ) -> Manifest:
     """Take the backup; its manifest, stored. On any error what was uploaded is removed if this host's key may."""
+    if store.list(folder_of(work.identifier)):  # not in the `try`: those objects are not ours to remove
+        raise StorageError(
+            f"{folder_of(work.identifier)} is in the store already",
+            meaning="Another run used this name; its objects were left as they are.",
+            remedy="Find out whether two hosts carry one name; the job's next run takes another name.",
+        )
     counts = False
     try:
         version = engine.version(connection)
