@@ -110,7 +110,8 @@ def main() -> int:
         if not ready:
             provisioner.provision(steps, fresh=True)
         replica = lab.replica()
-        site = Site(lab, "benchmark")
+        # production's segments: the lab's own are small so that its little data makes several
+        site = Site(lab, "benchmark", {"backup": {"segment_bytes": 64 << 20}})
         site.install()
         with steps.step(f"generate {GIGABYTES:g} GB on {replica.name}") as step:
             data = load(replica)
