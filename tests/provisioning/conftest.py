@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,9 +34,17 @@ class Rerun:
         return re.sub(r"\s+", " ", self.text)
 
 
-def rerun(playbook: str, *options: str, variables: dict[str, Any] | None = None, expect: int | None = 0) -> Rerun:
+def rerun(
+    playbook: str,
+    *options: str,
+    variables: dict[str, Any] | None = None,
+    expect: int | None = 0,
+    inventories: Sequence[str] = ("inventories/lab",),
+) -> Rerun:
     """Run a playbook on the lab. AssertionError unless it exits as expected (None: any way)."""
-    argv = ["ansible-playbook", "-i", "inventories/lab", f"playbooks/{playbook}.yml", *options]
+    argv = ["ansible-playbook", f"playbooks/{playbook}.yml", *options]
+    for inventory in inventories:
+        argv += ["-i", inventory]
     if variables:
         argv += ["-e", json.dumps(variables)]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}

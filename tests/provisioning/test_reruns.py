@@ -80,10 +80,42 @@ def test_two_writable_servers_are_refused_before_any_change(lab: Lab) -> None:
 
 
 def test_an_application_account_that_a_fence_would_not_cut_is_refused(lab: Lab) -> None:
-    user = {"name": "boss", "host": "%", "password": "Abcdefgh1234567890", "privileges": {"*.*": "CONNECTION_ADMIN"}}
+    password = "Abcdefgh1234567890"
+    user = {"name": "boss", "host": "%", "password": password, "privileges": {"*.*": "CONNECTION_ADMIN"}}
     done = rerun("mysql", variables={"mysql_server_users": [user]}, expect=2)
     assert "The account boss in mysql_server_users is refused" in done.words
+    assert password not in done.text
     assert set(done.changed.values()) == {0}
+
+
+def test_rules_that_somebody_emptied_are_loaded_again(lab: Lab) -> None:
+    app = lab.app1
+    app.run(
+        "nft", "delete", "table", "inet", "holdfast"
+    )  # as `systemctl start nftables` does; our unit still says "active"
+    rerun("site", "--limit", "app1")
+    assert "policy drop" in app.run("nft", "list", "chain", "inet", "holdfast", "input").out
+
+
+def test_a_firewall_that_would_close_the_own_ssh_port_is_refused(lab: Lab) -> None:
+    wrong = {"host_baseline_public_tcp_ports": [2222], "host_baseline_trusted_networks": ["192.0.2.0/24"]}
+    done = rerun("site", "--limit", "app1", variables=wrong, expect=2)
+    assert "on port 22, which the firewall would close: add 22 to host_baseline_public_tcp_ports" in done.words
+    assert set(done.changed.values()) == {0}
+
+
+def test_a_secret_that_is_refused_is_named_and_not_printed(lab: Lab) -> None:
+    done = rerun("backups", "-vvv", variables={"mysql_backup_account_password": "shOrt!"}, expect=2)
+    assert "mysql_backup_account_password takes 12 or more" in done.words
+    assert "shOrt!" not in done.words.replace('"mysql_backup_account_password": "shOrt!"', "")
+
+
+def test_no_statement_that_a_server_remembers_holds_a_password(lab: Lab) -> None:
+    rerun("mysql")
+    password = lab.replica().value("SELECT User_password FROM mysql.slave_master_info")
+    for host in (lab.primary(), lab.replica()):
+        kept = host.sql("SELECT QUERY_SAMPLE_TEXT FROM performance_schema.events_statements_summary_by_digest")
+        assert password not in str(kept)
 
 
 def test_a_certificate_near_its_end_is_replaced_without_a_restart(lab: Lab) -> None:
