@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from holdfast.backup import fingerprint
+from holdfast.backup import clone, fingerprint
 from holdfast.backup.engine import (
+    data_bytes,
     missing_privileges,
     refuse_tablespaces_elsewhere,
     refuse_unsafe_tables,
     require_room,
 )
+from holdfast.config import parse
 from holdfast.database import Connection
-from holdfast.errors import ToolError
+from holdfast.errors import Stopped, ToolError
 from support.backups import SERVER, gtids
 
 
@@ -131,3 +134,74 @@ def test_a_table_altered_meanwhile_is_left_out() -> None:
         }
     )
     assert fingerprint.take(server.connection, 100).tables == {}
+
+
+def test_small_tables_count() -> None:
+    """Seen: FILES shows 300 tables of 112 KiB as 0 extents, and a copy of a hundred thousand would fill the disk."""
+    server = Answers(
+        {"SELECT (SELECT COALESCE(SUM(file_size), 0) FROM information_schema.innodb_tablespaces": 34406400}
+    )
+    assert data_bytes(server.connection) == 34406400
+
+
+class Cloning:
+    """A server that clones into the staging directory until it is told to end."""
+
+    def __init__(self, staging: Path) -> None:
+        self.staging = staging
+        self.sessions: list[int] = []
+        self.unsafe: list[dict[str, str]] = []
+        self.interrupt = True
+
+    def __enter__(self) -> Cloning:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def rows(self, sql: str, args: tuple[object, ...] = ()) -> list[dict[str, Any]]:
+        if "processlist" in sql:
+            assert args == (len(begin := f"CLONE LOCAL DATA DIRECTORY = '{self.staging}/"), begin)
+            return [{"id": number} for number in self.sessions]
+        assert sql.strip().startswith("SELECT CONCAT")
+        return self.unsafe
+
+    def execute(self, sql: str, args: tuple[Any, ...] = ()) -> int:
+        if sql == "KILL %s":
+            self.sessions.remove(args[0])
+        elif self.interrupt:
+            self.sessions.append(7)
+            raise Stopped
+        return 0
+
+
+@pytest.fixture
+def cloning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cloning:
+    made = Cloning(tmp_path)
+    monkeypatch.setattr(clone, "connect", lambda *_, **__: made)
+    monkeypatch.setattr(clone, "observe", lambda _: None)
+    return made
+
+
+def engine(cloning: Cloning, configuration: Callable[..., dict[str, Any]]) -> clone.CloneEngine:
+    folders = {f"backup.{name}_directory": str(cloning.staging) for name in ("staging", "signatures")}
+    return clone.CloneEngine(parse(configuration(**folders)))
+
+
+def test_an_interrupted_clone_is_ended_on_the_server(
+    cloning: Cloning, configuration: Callable[..., dict[str, Any]]
+) -> None:
+    """Seen: MySQL goes on without its client and leaves a whole copy of the data behind."""
+    taken = engine(cloning, configuration).capture("full", None, cast("Connection", cloning), "x")
+    with pytest.raises(Stopped), taken:
+        pass
+    assert cloning.sessions == []
+
+
+def test_a_table_of_another_engine_made_during_the_clone_is_refused(
+    cloning: Cloning, configuration: Callable[..., dict[str, Any]]
+) -> None:
+    cloning.interrupt = False
+    cloning.unsafe = [{"name": "shop.late", "engine": "MyISAM"}]
+    taken = engine(cloning, configuration).capture("full", None, cast("Connection", cloning), "x")
+    with pytest.raises(ToolError, match=r"shop\.late \(MyISAM\)"), taken:
+        pass

@@ -13,7 +13,7 @@ import pytest
 
 from holdfast.backup import binlog_job, binlogs
 from holdfast.backup.binlogs import BinlogEntry, archive, load_entries
-from holdfast.binlog import BinlogSummary
+from holdfast.binlog import BinlogError, BinlogSummary
 from holdfast.cluster import ServerState
 from holdfast.config import Config, parse
 from holdfast.database import Connection
@@ -213,3 +213,22 @@ def test_what_a_server_was_seeded_with_counts_as_before_its_files(config: Config
     run(config, store, server)
     entries, _ = load_entries(store.store)
     assert entries[0].previous_gtids == gtids("A:1-9,B:1-50")
+
+
+def test_a_file_that_cannot_be_read_does_not_keep_the_others_from_the_store(
+    config: Config, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = BinlogSummary(gtids("A:1-9"), gtids("A:10"), START, START, 1, True, "9.7.4")
+
+    def summarise(path: Path) -> BinlogSummary:
+        if path.name == "binlog.000001":
+            raise BinlogError(f"{path} is an encrypted binary log")
+        return summary
+
+    monkeypatch.setattr(binlogs, "summarise", summarise)
+    server.execute("FLUSH BINARY LOGS")
+    store = MemoryStore()
+    for _ in (1, 2):
+        with pytest.raises(BinlogError, match=r"binlog\.000001 is an encrypted"):
+            run(config, store, server)
+    assert [item.file for item in load_entries(store.store)[0]] == ["binlog.000002", "binlog.000003"]

@@ -134,3 +134,9 @@ def test_the_document_says_the_same() -> None:
 @pytest.mark.parametrize(("size", "largest", "marks"), [(0, 10, 0), (1, 1000, 1), (10, 10, 24), (5, 10, 12), (0, 0, 0)])
 def test_bars(size: int, largest: int, marks: int) -> None:
     assert bar(size, largest) == "#" * marks
+
+
+def test_a_backup_from_the_future_is_not_well() -> None:
+    ahead = full("ahead", hours=24 * 30)
+    found = status.problems(status.look("lab", START, [ahead], [], []))
+    assert found[0] == "ahead lies in the future: check the clocks of this host and of db1"

@@ -14,7 +14,7 @@ import pytest
 
 from holdfast.backup import fingerprint, jobs, take
 from holdfast.backup.engine import Facts
-from holdfast.backup.manifest import Manifest, load_manifests, name_of_manifest
+from holdfast.backup.manifest import Manifest, backup_id, load_manifests, name_of_manifest
 from holdfast.cluster import ReplicaChannel, ServerState
 from holdfast.config import Config, parse
 from holdfast.errors import ExitCode, LockedError, NotThisHostError, StorageError, ToolError
@@ -247,13 +247,16 @@ def test_no_fingerprint_is_no_reason_to_lose_a_backup(world: World, monkeypatch:
         (REPLICA, -1, True),
         (replace(REPLICA, channels=(ReplicaChannel(False, True, 0, "gone", "db2"),)), -1, False),
         (replace(PRIMARY, connected_replicas=1), -1, False),
+        (replace(PRIMARY, connected_replicas=1), -21 * 24, True),  # longer ago than what can be a parent
         (PRIMARY, -23, False),
         (PRIMARY, -25, True),
         (replace(PRIMARY, read_only=True), -25, False),
     ],
 )
 def test_whose_turn_it_is(world: World, state: ServerState, newest_hours: float, works: bool) -> None:
-    world.add(full("20261120T010000Z-full-db2", hours=newest_hours, lineage="other"))
+    world.add(
+        full(backup_id(START + timedelta(hours=newest_hours), "full", "db2"), hours=newest_hours, lineage="other")
+    )
     world.state = state
     if works:
         assert world.run() == ExitCode.DONE

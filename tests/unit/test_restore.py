@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from holdfast.backup.engine import Engine
+from holdfast.config import parse
 from holdfast.errors import StorageError, UsageError
+from holdfast.recovery import place
 from holdfast.recovery.catalog import Catalog
 from holdfast.recovery.estimate import describe, duration, estimate, human_bytes
 from holdfast.recovery.instance import Instance, buffer_pool_bytes, carried_options, configuration, in_use
@@ -15,7 +20,9 @@ from holdfast.recovery.lines import Line
 from holdfast.recovery.marker import clear, default_directory, read_marker, refuse_foreign, write_marker
 from holdfast.recovery.place import exchange, given_up, local_gtids, refuse_other_host, work_directory
 from holdfast.recovery.plan import Plan, make_plan
+from holdfast.recovery.run import Restored
 from holdfast.recovery.target import Last, ToTime
+from support.backups import MemoryStore
 from support.binlog_builder import binary_log, transaction
 from support.plans import FILES, FULL, INCREMENTAL, A, backup, gtids, minute
 
@@ -142,3 +149,35 @@ def test_what_a_plan_says() -> None:
         assert words in text
     assert [human_bytes(n) for n in (5, 1500, 2_500_000, 3e12)] == ["5 B", "1.5 kB", "2.5 MB", "3.0 TB"]
     assert [duration(n) for n in (5, 600, 7300)] == ["5 s", "10 min", "2.0 h"]
+
+
+@pytest.mark.parametrize("deletable", [True, False])
+def test_a_line_is_taken_back_when_the_data_was_not_exchanged(
+    tmp_path: Path,
+    configuration: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    deletable: bool,
+) -> None:
+    """Else the server lives on, and plans leave out what it had."""
+    data = tmp_path / "mysql"
+    data.mkdir()
+    config = parse(configuration(**{"mysql.data_directory": str(data)}))
+    instance = Instance(tmp_path / "work", Path("/usr/sbin/mysqld"))
+    store = MemoryStore()
+
+    def refuse_running(_: object) -> None:
+        if store.objects:
+            store.refuse = set() if deletable else set(store.objects)
+            raise UsageError("mysqld runs on db1")
+
+    monkeypatch.setattr(place, "refuse_running", refuse_running)
+    monkeypatch.setattr(place, "restore", lambda *_, **__: Restored(instance, gtids("A:1-30"), 0, 1.0))
+    catalog = Catalog((backup("later", "A:1-60", 60),), (), (), ())
+    with pytest.raises(UsageError, match="mysqld runs"):
+        place.restore_over_server(
+            plan(), catalog, config=config, store=store.store, engine=cast("Engine", None), now=NOW
+        )
+    assert bool(store.objects) is not deletable
+    assert ("DELETE state/lines/20261123T120000Z-restore.json FROM THE STORE" in caplog.text) is not deletable
+    assert data.is_dir()

@@ -75,3 +75,11 @@ def test_the_full_falls_on_the_configured_day(weekday: str) -> None:
     week = [due_backup(SUNDAY + timedelta(days=day), BERLIN, weekday, TWO, []).type for day in range(7)]
     assert week.count("full") == 1
     assert week[1 if weekday == "monday" else 6] == "full"
+
+
+def test_a_backup_from_the_future_answers_nothing() -> None:
+    """A host whose clock was a month ahead must not end all backups for a month."""
+    ahead = full("ahead", hours=24 * 30)
+    assert due_backup(SUNDAY + timedelta(hours=1), BERLIN, "sunday", TWO, [ahead]).answered_by is None
+    barely = full("barely", hours=1.1)  # the hosts' clocks are never quite the same
+    assert due_backup(SUNDAY + timedelta(hours=1), BERLIN, "sunday", TWO, [barely]).answered_by == "barely"

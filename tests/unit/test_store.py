@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.backup.rclone import Failure, classify, wait_before
+from holdfast.backup import rclone
+from holdfast.backup.rclone import Failure, Rclone, classify, wait_before
 from holdfast.backup.store import Store
 from holdfast.config import StoreConfig
 from holdfast.errors import StorageError, UsageError
-from holdfast.process import CancelledError
+from holdfast.process import CancelledError, Completed
 
 needs_rclone = pytest.mark.skipif(shutil.which("rclone") is None, reason="needs rclone (make setup installs it)")
 
@@ -128,3 +129,19 @@ class TestStore:
         cancel.set()
         with pytest.raises(CancelledError):
             store.get("x", tmp_path / "x", cancel=cancel)
+
+
+def test_a_large_object_is_given_more_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A binlog of 10 GB would be stopped at every attempt, and none after it would be archived."""
+    given: list[float | None] = []
+
+    def run(argv: list[str], *, timeout_seconds: float, **_: object) -> Completed:
+        given.append(timeout_seconds)
+        return Completed(0, b"", "")
+
+    monkeypatch.setattr(rclone, "run", run)
+    (tmp_path / "rclone.conf").touch()
+    made = Rclone(StoreConfig(tmp_path / "rclone.conf", "offsite:", True, 1, 0, 300))
+    made.once("lsjson", where="x")
+    made.once("copyto", where="x", size=10 * 10**9)
+    assert given == [300, 300 + 40_000]

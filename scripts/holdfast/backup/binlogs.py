@@ -18,7 +18,7 @@ from holdfast.backup.sealed import seal, unseal
 from holdfast.backup.spool import disk_errors, private_spool
 from holdfast.backup.store import Store
 from holdfast.backup.take import evidence_of
-from holdfast.binlog import summarise
+from holdfast.binlog import BinlogError, summarise
 from holdfast.cluster import observe
 from holdfast.config import Config
 from holdfast.database import Connection
@@ -125,7 +125,8 @@ class Known:
 def archive(config: Config, store: Store, connection: Connection, now: Callable[[], datetime]) -> list[BinlogEntry]:
     """Close the current binlog and copy every closed one that is not in the store yet, in order; the new entries.
 
-    Raises StorageError when a name is archived already with other content, and what database, lz4 and store raise.
+    Raises StorageError when a name is archived already with other content, BinlogError, once all others are archived,
+    for a file that cannot be read, and what database, lz4 and store raise.
     """
     connection.execute("FLUSH BINARY LOGS")
     line = lineage.update(config.state_directory, lambda: evidence_of(observe(connection)), now()).lineage
@@ -139,6 +140,7 @@ def archive(config: Config, store: Store, connection: Connection, now: Callable[
     memory = Memory(config.state_directory / "archived.json", line)
     present = {item.name for item in store.list(f"{FOLDER}/{line}")}
     made = []
+    broken: BinlogError | None = None
     for file in closed:
         name = name_of_entry(line, file)
         if name in present:
@@ -148,12 +150,20 @@ def archive(config: Config, store: Store, connection: Connection, now: Callable[
             known = _known(BinlogEntry.from_json(store.get_bytes(name), name))
             _require_same(directory / file, known, line)
         else:
-            entry = _archive_one(config, store, line, server_uuid, purged, directory / file, now)
+            try:
+                entry = _archive_one(config, store, line, server_uuid, purged, directory / file, now)
+            except BinlogError as error:
+                # A file that cannot be read must not keep all that follow from the store; the run fails all the same.
+                log.error("%s", error)
+                broken = broken or error
+                continue
             known = _known(entry)
             made.append(entry)
         memory.files[file] = known
     memory.forget_all_but(closed)
     memory.save()
+    if broken is not None:
+        raise broken
     return made
 
 
@@ -247,7 +257,7 @@ class Memory:
 
     def forget_all_but(self, files: Iterable[str]) -> None:
         """Drop what the server has purged."""
-        self.files = {file: self.files[file] for file in files}
+        self.files = {file: self.files[file] for file in files if file in self.files}
 
     def save(self) -> None:
         """Replace the file."""

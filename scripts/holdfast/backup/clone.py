@@ -5,8 +5,11 @@ Standard MySQL only. It needs 1.1 times the data as free disk while it runs; doc
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,12 +33,16 @@ from holdfast.backup.manifest import BackupType, Manifest
 from holdfast.backup.signature import check_complete
 from holdfast.cluster import ServerState, observe
 from holdfast.config import Config
-from holdfast.database import Connection
-from holdfast.errors import ToolError
+from holdfast.database import Connection, DatabaseError, connect
+from holdfast.errors import HoldfastError, ToolError
 from holdfast.process import Stage
 
 PROGRAM = Path(__file__).resolve().parents[2] / "mysql_clone_stream.py"
 PRIVILEGES = ("BACKUP_ADMIN", "PROCESS", "REPLICATION CLIENT", "RELOAD", "SELECT")
+CLONES = """
+SELECT id AS id FROM performance_schema.processlist WHERE LEFT(info, %s) = %s
+"""
+CLONE_ENDS_SECONDS = 60.0
 ROOM = 1.1  # times the data: the copy, its redo log, and what grows while it is read
 
 log = logging.getLogger(__name__)
@@ -70,12 +77,30 @@ class CloneCapture:
                 path.unlink()
 
 
+def end_clones(connection: Connection, staging: Path) -> None:
+    """Kill sessions that clone into the staging directory for a client that is gone, and wait until they have ended.
+
+    Raises ToolError if one goes on.
+    """
+    begin = f"CLONE LOCAL DATA DIRECTORY = '{staging}/"
+    pause, deadline = threading.Event(), time.monotonic() + CLONE_ENDS_SECONDS
+    while found := connection.rows(CLONES, (len(begin), begin)):
+        if time.monotonic() > deadline:
+            raise ToolError(f"MySQL still clones into {staging} {CLONE_ENDS_SECONDS:.0f} s after it was told to end")
+        for row in found:
+            log.warning("ending the clone of a run that is over (session %d)", row["id"])
+            with contextlib.suppress(DatabaseError):  # it may have ended by itself
+                connection.execute("KILL %s", (int(row["id"]),))
+        pause.wait(1.0)
+
+
 class CloneEngine:
     """CLONE LOCAL DATA DIRECTORY, streamed whole or as changed blocks."""
 
     name = "clone"
 
     def __init__(self, config: Config) -> None:
+        self._mysql = config.mysql
         self._staging = config.backup.staging_directory
         self._signatures = config.backup.signatures_directory
 
@@ -85,6 +110,7 @@ class CloneEngine:
 
     def preflight(self, connection: Connection) -> int:
         """Check tables, rights and room; also removes what a killed run left, which takes room."""
+        end_clones(connection, self._staging)
         self._remove_leftovers()
         plugin = connection.value(
             "SELECT plugin_status FROM information_schema.plugins WHERE plugin_name = 'clone'",
@@ -123,8 +149,10 @@ class CloneEngine:
         signature = self._signatures / f"{identifier}.new"
         try:
             before = observe(connection)
-            connection.execute("CLONE LOCAL DATA DIRECTORY = %s", (str(staging),))
+            self._clone(connection, staging)
             after = observe(connection)
+            # CLONE copies a table of another engine empty; one may have been made since the preflight.
+            refuse_unsafe_tables(connection)
             argv = [sys.executable, str(PROGRAM), kind, "--source", str(staging), "--signature-out", str(signature)]
             if parent is not None:
                 argv += ["--parent-signature", str(self._signatures / f"{parent.id}.sig")]
@@ -150,6 +178,18 @@ class CloneEngine:
     def describe(self) -> str:
         """One line for people."""
         return "clone: MySQL's CLONE LOCAL; incrementals are the 64 KiB blocks that changed"
+
+    def _clone(self, connection: Connection, staging: Path) -> None:
+        try:
+            connection.execute("CLONE LOCAL DATA DIRECTORY = %s", (str(staging),))
+        except BaseException:
+            # MySQL would go on without its client, to a whole copy that nobody removes (seen).
+            try:
+                with connect(self._mysql.backup_account_file, socket=self._mysql.socket) as session:
+                    end_clones(session, self._staging)
+            except HoldfastError as error:
+                log.warning("whether MySQL still clones is not known: %s", error.what)
+            raise
 
     def _remove_leftovers(self) -> None:
         remove_leftovers(self._staging)

@@ -61,7 +61,8 @@ def run_backup(
                     return ExitCode.DONE
                 wanted = due.type
             if verdict.on_primary:
-                age = age_hours(manifests, started_at)
+                # An outage may have been longer than what is looked at for parents: that is not "no backup yet".
+                age = age_hours(manifests or load_manifests(store)[0], started_at)
                 verdict = assess_source(state, last_backup_age_hours=age, config=config.backup)
                 if not verdict.work:
                     raise NotThisHostError(verdict.reason)

@@ -14,6 +14,8 @@ from holdfast.errors import ConfigurationError, StorageError
 from holdfast.process import CancelledError, TimedOutError, run
 
 LONGEST_WAIT_SECONDS = 60.0
+# Of a transfer that takes longer than a call may: a binlog is as large as its largest transaction.
+SLOWEST_BYTES_PER_SECOND = 250_000
 # rclone's own exit statuses: the command line is wrong; a directory, or an object, is not there.
 _SYNTAX_STATUS = 2
 _NOT_FOUND_STATUSES = (3, 4)
@@ -74,8 +76,11 @@ class Rclone:
         options = ("--retries", "1", "--low-level-retries", "1", "--contimeout", "15s", "--s3-no-check-bucket")
         return ("rclone", "--config", str(self._config.rclone_config_file), *options)
 
-    def once(self, *arguments: str, where: str, cancel: threading.Event | None = None) -> bytes:
-        """The output of one call. Raises MissingError, PassingError or, for good, StorageError; CancelledError."""
+    def once(self, *arguments: str, where: str, size: int = 0, cancel: threading.Event | None = None) -> bytes:
+        """The output of one call, which may take longer if it moves `size` bytes.
+
+        Raises MissingError, PassingError or, for good, StorageError; CancelledError.
+        """
         _check(cancel, where)
         if not self._config.rclone_config_file.exists():
             raise ConfigurationError(
@@ -87,7 +92,7 @@ class Rclone:
             completed = run(
                 [*self.command(), *arguments],
                 name=f"rclone {arguments[0]}",
-                timeout_seconds=self._config.timeout_seconds,
+                timeout_seconds=self._config.timeout_seconds + size / SLOWEST_BYTES_PER_SECOND,
                 check=False,
                 cancel=cancel,
             )

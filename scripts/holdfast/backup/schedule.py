@@ -11,6 +11,8 @@ from holdfast.backup.manifest import BackupType, Manifest
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
+CLOCKS_DIFFER = timedelta(hours=1)  # at most, between the hosts
+
 
 @dataclass(frozen=True)
 class Due:
@@ -24,7 +26,8 @@ class Due:
 def due_backup(now: datetime, zone: ZoneInfo, weekday: str, time_of_day: time, manifests: Iterable[Manifest]) -> Due:
     """What was due last at `now` (aware), and whether a complete backup of any host has started since.
 
-    An incremental is answered by any backup (a promoted one is better), a full by a full only.
+    An incremental is answered by any backup (a promoted one is better), a full by a full only. One from the future, of
+    a host whose clock was wrong, answers nothing, or no backup would be due until then.
     """
     today = now.astimezone(zone).date()
     days = [today - timedelta(days=back) for back in range(3)]
@@ -33,7 +36,7 @@ def due_backup(now: datetime, zone: ZoneInfo, weekday: str, time_of_day: time, m
     answers = [
         manifest.id
         for manifest in manifests
-        if manifest.started_at >= at and (kind == "incremental" or manifest.type == "full")
+        if at <= manifest.started_at <= now + CLOCKS_DIFFER and (kind == "incremental" or manifest.type == "full")
     ]
     return Due(kind, at, min(answers, default=None))
 

@@ -10,6 +10,7 @@ from typing import Any
 from holdfast.backup.binlogs import BinlogEntry
 from holdfast.backup.coverage import Coverage, Hole, coverage
 from holdfast.backup.manifest import Manifest, newest
+from holdfast.backup.schedule import CLOCKS_DIFFER
 from holdfast.clock import format_utc
 from holdfast.gtid import GtidSet
 from holdfast.notify import bytes_text, duration_text
@@ -45,6 +46,8 @@ def problems(status: Status) -> list[str]:
     last = newest(status.manifests)
     if last is None:
         found.append("there is no backup")
+    elif last.started_at - status.now > CLOCKS_DIFFER:
+        found.append(f"{last.id} lies in the future: check the clocks of this host and of {last.host}")
     elif status.now - last.started_at > BACKUP_MAXIMUM_AGE:
         found.append(f"the newest backup is {_age(status, last.started_at)} old")
     archived = max((entry.archived_at for entry in status.entries), default=None)

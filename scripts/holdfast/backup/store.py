@@ -58,7 +58,7 @@ class Store:
 
         def upload() -> None:
             # What a failed attempt left may look unchanged to rclone, hence --ignore-times.
-            self._rclone.once("copyto", "--ignore-times", str(local), where, where=where, cancel=cancel)
+            self._rclone.once("copyto", "--ignore-times", str(local), where, where=where, size=size, cancel=cancel)
             stored = self._stat_once(name, cancel)
             if stored is None or stored.size != size:
                 has = "nothing" if stored is None else f"{stored.size} bytes"
@@ -81,7 +81,8 @@ class Store:
 
         def download() -> None:
             expected = self._stat_or_raise(name, cancel).size
-            self._rclone.once("copyto", "--ignore-times", where, str(partial), where=where, cancel=cancel)
+            arguments = ("copyto", "--ignore-times", where, str(partial))
+            self._rclone.once(*arguments, where=where, size=expected, cancel=cancel)
             received = partial.stat().st_size if partial.exists() else 0
             if received != expected or not partial.exists():
                 raise PassingError(f"{where}: {received} of {expected} bytes were received")

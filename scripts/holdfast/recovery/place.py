@@ -14,7 +14,7 @@ from holdfast.binlog import BinlogError, summarise
 from holdfast.clock import compact_utc
 from holdfast.config import Config
 from holdfast.database import DatabaseError, connect
-from holdfast.errors import ToolError, UsageError
+from holdfast.errors import HoldfastError, StorageError, ToolError, UsageError
 from holdfast.gtid import GtidSet
 from holdfast.recovery.catalog import Catalog
 from holdfast.recovery.instance import in_use, own_like
@@ -106,13 +106,31 @@ def restore_over_server(
         given_up(catalog, local_gtids(data), restored.gtids),
         f"{config.host} restored in place to {plan.target} from {plan.chain[-1].id}",
     )
+    refuse_running(config)
     with step(f"record what the restore gives up as {line.name}"):
         store.put_bytes(line.name, line.to_json())
-    refuse_running(config)
-    with step(f"exchange the data in {data}"):
-        aside = exchange(data, restored.instance.data, compact_utc(now))
+    try:
+        refuse_running(config)
+        with step(f"exchange the data in {data}"):
+            aside = exchange(data, restored.instance.data, compact_utc(now))
+    except HoldfastError:
+        _take_back(line, store)
+        raise
     shutil.rmtree(work)
     return restored, aside
+
+
+def _take_back(line: Line, store: Store) -> None:
+    """The old data lives on, so nothing was given up; a line that says so would make later plans leave it out."""
+    try:
+        store.delete(line.name)
+    except StorageError as error:
+        log.error(
+            "DELETE %s FROM THE STORE: the data was not exchanged, yet until then every plan leaves out %s (%s)",
+            line.name,
+            line.abandoned.one_line(),
+            error.what,
+        )
 
 
 def exchange(data: Path, restored: Path, stamp: str) -> Path:
