@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,7 @@ PROVISIONED = ("host_baseline", "holdfast_programs", "mysql_server", "mysql_repl
 
 def inventory(name: str) -> dict[str, Any]:
     """Return an inventory as Ansible reads it."""
-    argv = [str(Path(sys.executable).with_name("ansible-inventory")), "-i", f"inventories/{name}", "--list"]
+    argv = [str(Path(sys.executable).with_name("ansible-inventory")), "-i", str(ROOT / "inventories" / name), "--list"]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr, done.stderr
@@ -87,6 +88,13 @@ def test_production_takes_every_secret_from_the_vault(inventories: dict[str, dic
         for name, option in options_of(role).items():
             if re.search(r"_(password|passphrase|token|secrets|salt)$", name) and option.get("required"):
                 assert "vault_" in json.dumps(variables[name]), f"{name} is not taken from the vault"
+
+
+def test_the_authority_beside_an_inventory_is_none_of_its_sources(tmp_path: Path) -> None:
+    mine = shutil.copytree(PRODUCTION, tmp_path / "mine")
+    (mine / "tls").mkdir()
+    (mine / "tls/ca.pem").write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+    assert inventory(str(mine))["mysql"]["hosts"] == ["db1", "db2"]
 
 
 def test_a_vault_that_is_committed_is_encrypted() -> None:

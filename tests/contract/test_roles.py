@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from support.repository import ROLES, ROOT, defaults_of, options_of
+from support.repository import ROLES, ROOT, defaults_of, options_of, read_yaml
 
 SECRET = re.compile(r"_(password|passphrase|token|secrets|salt|key)$")
 # a secret that only one setting of another input asks for; the role's preflight refuses it missing then
@@ -56,6 +56,12 @@ def test_a_role_has_its_readme_and_the_four_verbs(role: str) -> None:
     )
     assert {"preflight", "configure"} <= set(imported)
     assert set(imported) <= {"preflight", "install", "configure", "run"}
+
+
+def test_every_series_of_xtrabackup_has_the_repository_that_carries_it() -> None:
+    packages = defaults_of("mysql_backup")["mysql_backup_xtrabackup_packages"]
+    repositories = read_yaml("roles/mysql_backup/vars/main.yml")["__mysql_backup_xtrabackup_repositories"]
+    assert set(packages) == set(repositories)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "roles").rglob("*.yml")), ids=lambda path: str(path.relative_to(ROOT)))
