@@ -52,9 +52,9 @@ def write_segments(
 ) -> list[Segment]:
     """Cut `source` into segments and upload them while reading on; their list, in order.
 
-    The folder `prefix` must be empty: what is there is overwritten. `rate_limit` is in bytes per second, 0 for none. Raises StorageError as soon as a segment cannot be uploaded,
-    ToolError when the spool's disk is full. On any error the other uploads are stopped; the caller leaves its
-    Pipeline by the error, which stops the source.
+    The folder `prefix` must be empty: what is there is overwritten. `rate_limit` is in bytes per second, 0 for none.
+    Raises StorageError as soon as a segment cannot be uploaded, ToolError when the spool's disk is full. On any error
+    the other uploads are stopped; the caller leaves its Pipeline by the error, which stops the source.
     """
     with private_spool(spool_directory) as spool, _Uploads(store, upload_parallel) as uploads:
         pace = Pace(rate_limit)
