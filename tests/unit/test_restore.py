@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any, cast
 import pytest
 
 from holdfast.backup.engine import Engine
+from holdfast.backup.store import Store
 from holdfast.config import parse
 from holdfast.errors import StorageError, UsageError
 from holdfast.recovery import place
 from holdfast.recovery.catalog import Catalog
 from holdfast.recovery.estimate import describe, duration, estimate, human_bytes
+from holdfast.recovery.fetch import fetch_binlogs
 from holdfast.recovery.instance import Instance, buffer_pool_bytes, carried_options, configuration, in_use
 from holdfast.recovery.lines import Line
 from holdfast.recovery.marker import clear, default_directory, read_marker, refuse_foreign, write_marker
@@ -181,3 +184,32 @@ def test_a_line_is_taken_back_when_the_data_was_not_exchanged(
     assert bool(store.objects) is not deletable
     assert ("DELETE state/lines/20261123T120000Z-restore.json FROM THE STORE" in caplog.text) is not deletable
     assert data.is_dir()
+
+
+def test_apparmor_lets_the_side_server_work_where_a_restore_in_place_does() -> None:
+    template = Path(__file__).parents[2] / "roles/mysql_server/templates/etc/apparmor.d/local/usr.sbin.mysqld.j2"
+    work = work_directory(Path("/var/lib/mysql"), is_mount=False)
+    assert f"\n{work}/ r,\n{work}/** rwk,\n" in template.read_text()
+
+
+def test_what_comes_after_a_restore_in_place(configuration: Callable[..., dict[str, Any]]) -> None:
+    """A replica's copy of an event does not fire on the primary that it becomes: nobody would notice."""
+    restored = Restored(Instance(Path("/r/x"), Path("/usr/sbin/mysqld")), gtids("A:1-30"), 5, 9.0)
+    assert "REPLICA_SIDE_DISABLED" in place.next_steps(restored, Path("/aside"), parse(configuration()))
+
+
+def test_one_binlog_that_fails_stops_the_fetching_of_the_others(tmp_path: Path) -> None:
+    stopped, begun = [], threading.Event()
+
+    class SlowStore:
+        def get(self, name: str, local: Path, *, cancel: threading.Event | None = None) -> None:
+            if name == FILES[0].object_name:
+                begun.wait(10)
+                raise StorageError(f"{name}: refused")
+            begun.set()
+            stopped.append(cancel is not None and cancel.wait(10))
+            raise StorageError("cancelled")
+
+    with pytest.raises(StorageError, match="refused"):
+        fetch_binlogs(FILES[:2], cast("Store", SlowStore()), tmp_path / "binlogs", 2)
+    assert stopped == [True]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,11 +29,11 @@ def stream_of(store: Store, spool: Path, parallel: int) -> StreamOf:
     return stream
 
 
-def fetch_binlog(entry: BinlogEntry, store: Store, target: Path) -> None:
+def fetch_binlog(entry: BinlogEntry, store: Store, target: Path, cancel: threading.Event | None = None) -> None:
     """One binlog, decompressed into `target`. Raises StorageError naming an object that is not what was archived."""
     packed = target.with_name(target.name + ".lz4")
     try:
-        store.get(entry.object_name, packed)
+        store.get(entry.object_name, packed, cancel=cancel)
         _check(packed, entry.sha256, entry.object_name)
         run(
             ("lz4", "-d", "-q", "-f", str(packed), str(target)),
@@ -51,12 +52,16 @@ def fetch_binlogs(entries: Sequence[BinlogEntry], store: Store, directory: Path,
         directory / f"{number:06d}-{entry.lineage}-{entry.file}".replace(os.sep, "_")
         for number, entry in enumerate(entries, start=1)
     ]
+    cancel = threading.Event()
     with ThreadPoolExecutor(parallel, "fetch") as pool:
-        jobs = [pool.submit(fetch_binlog, entry, store, path) for entry, path in zip(entries, paths, strict=True)]
+        jobs = [
+            pool.submit(fetch_binlog, entry, store, path, cancel) for entry, path in zip(entries, paths, strict=True)
+        ]
         try:
             for job in jobs:
                 job.result()
         except BaseException:
+            cancel.set()  # or SIGTERM, or one damaged file, would wait for every attempt at the others
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return paths

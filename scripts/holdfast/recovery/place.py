@@ -166,6 +166,8 @@ def next_steps(restored: Restored, aside: Path, config: Config) -> str:
             "1. systemctl start mysql: it boots read-only, with a new server_uuid and without replication.",
             "2. Look at the data. Nothing is open for writing yet.",
             "3. Open it as the primary by your failover manager, or SET GLOBAL super_read_only=OFF, read_only=OFF.",
+            "   If the backup was a replica's, its scheduled events are off: SELECT * FROM information_schema.events"
+            " WHERE status = 'REPLICA_SIDE_DISABLED', then ALTER EVENT ... ENABLE.",
             "4. Rebuild the other servers from it (playbooks/rebuild_replica.yml). Delete auto.cnf on each before it"
             " starts again: a server that kept its UUID would give the numbers of the abandoned GTIDs a second time.",
             "5. Take a full backup: mysql-backup-full.",
