@@ -104,7 +104,10 @@ class MemoryStore:
         """For the type checker."""
         return cast("Store", self)
 
-    def put(self, local: Path, name: str, *, overwrite: bool = False, cancel: object = None) -> None:
+    def put(
+        self, local: Path, name: str, *, overwrite: bool = False, listed_later: bool = False, cancel: object = None
+    ) -> None:
+        del listed_later, cancel
         self.put_bytes(name, local.read_bytes(), overwrite=overwrite)
 
     def put_bytes(self, name: str, data: bytes, *, overwrite: bool = False) -> None:

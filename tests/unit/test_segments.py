@@ -7,15 +7,16 @@ import shutil
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from holdfast.backup import spool as spool_module
-from holdfast.backup.segments import Pace, Segment, read_segments, write_segments
+from holdfast.backup.segments import Pace, Segment, read_segments, require_stored, write_segments
 from holdfast.backup.spool import private_spool
-from holdfast.backup.store import Store
+from holdfast.backup.store import Store, StoredObject
 from holdfast.errors import StorageError, ToolError
 
 SCRIPTS = Path(spool_module.__file__).parents[2]
@@ -28,17 +29,22 @@ class MemoryStore:
         self.objects: dict[str, bytes] = {}
         self.broken = broken
         self.most_files = 0
+        self.kept_bytes: int | None = None
         self.gate = threading.Event()
         self.gate.set()
 
-    def put(self, local: Path, name: str, *, overwrite: bool, cancel: threading.Event) -> None:
-        assert overwrite
+    def put(self, local: Path, name: str, *, overwrite: bool, listed_later: bool, cancel: threading.Event) -> None:
+        assert overwrite and listed_later
         self.most_files = max(self.most_files, len(list(local.parent.iterdir())))
         if self.broken and self.broken in name:
             raise StorageError(f"{name}: refused")
         while not self.gate.wait(0.01) and not cancel.is_set():
             pass
         self.objects[name] = local.read_bytes()
+
+    def list(self, prefix: str) -> list[StoredObject]:
+        kept = {name: data[: self.kept_bytes] for name, data in self.objects.items() if name.startswith(prefix)}
+        return [StoredObject(name, len(data), datetime(2026, 11, 22, tzinfo=UTC)) for name, data in kept.items()]
 
     def get(self, name: str, local: Path, *, cancel: threading.Event) -> None:
         del cancel
@@ -62,6 +68,18 @@ def test_what_was_written_is_read(tmp_path: Path, size: int, parallel: int) -> N
     assert b"".join(read_segments(segments, cast(Store, store), tmp_path, parallel)) == content
     assert list(tmp_path.iterdir()) == []
     assert store.most_files <= parallel + 1
+
+
+def test_a_store_that_keeps_less_than_it_was_given_is_found_out(tmp_path: Path) -> None:
+    store = MemoryStore()
+    store.kept_bytes = 999
+    with pytest.raises(StorageError, match="segment-000001.lz4: 1000 bytes were uploaded, the store has 999"):
+        write(store, b"x" * 2500, tmp_path)
+    store.kept_bytes = None
+    del store.objects["backups/x/segment-000002.lz4"]
+    stored = [Segment(f"backups/x/segment-{n:06d}.lz4", size, "") for n, size in ((1, 1000), (2, 1000), (3, 500))]
+    with pytest.raises(StorageError, match="segment-000002.lz4: .* the store does not have it"):
+        require_stored(stored, cast(Store, store), "backups/x")
 
 
 def test_names_sort_in_order(tmp_path: Path) -> None:

@@ -81,7 +81,21 @@ def write_segments(
             uploads.start(local, name)
             chunk = _read(source, segment_bytes)
         uploads.finish()
-        return segments
+    require_stored(segments, store, prefix)
+    return segments
+
+
+def require_stored(segments: Sequence[Segment], store: Store, prefix: str) -> None:
+    """Raise StorageError naming the first segment that the store does not list with its size."""
+    sizes = {stored.name: stored.size for stored in store.list(prefix)} if segments else {}
+    for segment in segments:
+        if sizes.get(segment.name) != segment.size:
+            has = f"has {sizes[segment.name]} bytes of it" if segment.name in sizes else "does not have it"
+            raise StorageError(
+                f"{segment.name}: {segment.size} bytes were uploaded, the store {has}",
+                meaning="The upload was reported as done and is not. This backup does not count.",
+                remedy="It is taken again within the hour; if that fails too, look at the store.",
+            )
 
 
 def read_segments(segments: Sequence[Segment], store: Store, spool: Path, parallel: int) -> Iterator[bytes]:
@@ -177,8 +191,8 @@ class _Uploads:
 
     def _upload(self, local: Path, name: str) -> None:
         try:
-            # The caller found the folder empty; asking again for each segment costs a process each.
-            self._store.put(local, name, overwrite=True, cancel=self._cancel)
+            # The folder was found empty and is listed at the end; asking for each segment costs two processes more.
+            self._store.put(local, name, overwrite=True, listed_later=True, cancel=self._cancel)
         finally:
             local.unlink(missing_ok=True)
 

@@ -43,8 +43,19 @@ class Store:
         self._rclone = Rclone(config)
         self._root_seen = False
 
-    def put(self, local: Path, name: str, *, overwrite: bool = False, cancel: threading.Event | None = None) -> None:
-        """Upload a file and check its size there. Without `overwrite` an object that is there must be the same."""
+    def put(
+        self,
+        local: Path,
+        name: str,
+        *,
+        overwrite: bool = False,
+        listed_later: bool = False,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        """Upload a file and check its size there. Without `overwrite` an object that is there must be the same.
+
+        With `listed_later` only rclone's own check is made, and the caller owes one listing of all that it put.
+        """
         size = local.stat().st_size
         where = self._path(name)
         if not overwrite and (found := self.stat(name, cancel=cancel)) is not None:
@@ -59,6 +70,8 @@ class Store:
         def upload() -> None:
             # What a failed attempt left may look unchanged to rclone, hence --ignore-times.
             self._rclone.once("copyto", "--ignore-times", str(local), where, where=where, size=size, cancel=cancel)
+            if listed_later:
+                return
             stored = self._stat_once(name, cancel)
             if stored is None or stored.size != size:
                 has = "nothing" if stored is None else f"{stored.size} bytes"
