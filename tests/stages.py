@@ -1,7 +1,7 @@
 """Run the stages of `make test`, one after the other, and print what each took.
 
     python tests/stages.py            every stage of CI
-    python tests/stages.py check      one stage (check, default, backup_restore)
+    python tests/stages.py check      one stage (check, simulation, default, backup_restore)
     python tests/stages.py PATH ...   pytest on these paths, against the lab as it stands
     python tests/stages.py long       what takes longer than CI allows
 
@@ -59,6 +59,7 @@ CHECK = Stage(
     ),
     needs_lab=False,
 )
+SIMULATION = Stage("simulation", ((*PYTEST, "-m", "not long", "tests/simulation"),), needs_lab=False)
 DEFAULT = Stage(
     "default",
     (
@@ -70,8 +71,11 @@ DEFAULT = Stage(
 BACKUP_RESTORE = Stage(
     "backup_restore", (("molecule", "test", "--scenario-name", "backup_restore", "--destroy", "never"),)
 )
-STAGES = (CHECK, DEFAULT, BACKUP_RESTORE)
-LONG = (Stage("benchmark", ((sys.executable, "tests/benchmark/backup_overhead.py"),)),)
+STAGES = (CHECK, SIMULATION, DEFAULT, BACKUP_RESTORE)
+LONG = (
+    Stage("simulation", ((*PYTEST, "-m", "long", "tests/simulation"),), needs_lab=False),
+    Stage("benchmark", ((sys.executable, "tests/benchmark/backup_overhead.py"),)),
+)
 
 
 def chosen(words: list[str]) -> tuple[Stage, ...]:

@@ -1,0 +1,1 @@
+"""Failover: the record, who may acknowledge, who is primary, and how one becomes it (design section 7)."""

@@ -1,0 +1,1 @@
+"""The failover protocol against a simulated pair of MySQL servers: the real decisions, every schedule."""
