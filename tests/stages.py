@@ -64,12 +64,18 @@ DEFAULT = Stage(
     "default",
     (
         (*LAB, "down"),
+        # molecule remembers from one run to the next that it created the hosts, and would not create them again
+        ("molecule", "reset", "--scenario-name", "default"),
         ("molecule", "test", "--scenario-name", "default", "--destroy", "never"),
         (*PYTEST, "tests/provisioning"),
     ),
 )
 BACKUP_RESTORE = Stage(
-    "backup_restore", (("molecule", "test", "--scenario-name", "backup_restore", "--destroy", "never"),)
+    "backup_restore",
+    (
+        ("molecule", "reset", "--scenario-name", "backup_restore"),
+        ("molecule", "test", "--scenario-name", "backup_restore", "--destroy", "never"),
+    ),
 )
 STAGES = (CHECK, SIMULATION, DEFAULT, BACKUP_RESTORE)
 LONG = (
