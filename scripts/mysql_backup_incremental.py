@@ -7,31 +7,9 @@ host's turn.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
-from holdfast.backup.jobs import run_backup
-from holdfast.config import DEFAULT_PATH, load
-from holdfast.entry_point import run_program
-
-
-def main(arguments: argparse.Namespace) -> int:
-    """Load the configuration and run the job."""
-    return run_backup(load(arguments.config), "incremental", retry_due=arguments.retry_due)
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="default: %(default)s")
-    made.add_argument(
-        "--retry-due",
-        action="store_true",
-        help="do nothing if the backup that the schedule asked for last is there; else take that one, full or not",
-    )
-    return made
-
+from holdfast.backup import command_line
 
 if __name__ == "__main__":
-    sys.exit(run_program("mysql-backup-incremental", main, parser()))
+    sys.exit(command_line.run("incremental", __doc__))
