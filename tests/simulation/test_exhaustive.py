@@ -14,6 +14,14 @@ from simulation.search import Result, search, violation
 from simulation.variants import Variant
 from simulation.world import ROOT, World
 
+SITES = [
+    ("policy hold", Variant(hold=True)),
+    ("Hetzner Robot", Variant(robot=True)),
+    ("clients that survive offline_mode", Variant(writes=ROOT)),
+    ("two transactions at a time", Variant(writes=0b0011)),
+    ("Replication Manager opens what it likes", Variant(opener=True)),
+]
+
 
 def explored(name: str, variant: Variant, faults: int, counts: list[str], *, live: bool = True) -> Result:
     liveness = Liveness(variant)
@@ -40,32 +48,13 @@ def test_two_faults(counts: list[str]) -> None:
     assert result.states > 50_000, "the search has become too small to tell anything"
 
 
-@pytest.mark.parametrize(
-    ("name", "variant"),
-    [
-        ("policy hold", Variant(hold=True)),
-        ("Hetzner Robot", Variant(robot=True)),
-        ("clients that survive offline_mode", Variant(writes=ROOT)),
-        ("two transactions at a time", Variant(writes=0b0011)),
-        ("Replication Manager opens what it likes", Variant(opener=True)),
-    ],
-)
+@pytest.mark.parametrize(("name", "variant"), SITES)
 def test_one_fault_of_each_site(name: str, variant: Variant, counts: list[str]) -> None:
     explored(name, variant, 1, counts)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("name", "variant"),
-    [
-        ("policy hold", Variant(hold=True)),
-        ("Hetzner Robot", Variant(robot=True)),
-        ("clients that survive offline_mode", Variant(writes=ROOT)),
-        ("two transactions at a time", Variant(writes=0b0011)),
-        ("Replication Manager opens what it likes", Variant(opener=True)),
-        ("switchovers at any time", Variant(switchovers=True)),
-    ],
-)
+@pytest.mark.parametrize(("name", "variant"), [*SITES, ("switchovers at any time", Variant(switchovers=True))])
 def test_two_faults_of_each_site(name: str, variant: Variant, counts: list[str]) -> None:
     explored(name, variant, 2, counts)
 
