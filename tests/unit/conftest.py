@@ -73,6 +73,7 @@ CONFIGURATION: dict[str, Any] = {
         "retry_wait_seconds": 2,
         "timeout_seconds": 300,
     },
+    "failover": None,
     "notifications": {"telegram": None, "command": [], "timeout_seconds": 20, "runbooks": "docs/runbooks"},
 }
 
