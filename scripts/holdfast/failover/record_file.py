@@ -41,6 +41,11 @@ class RecordFile:
         self.path = path
         self._known: Contents | None = None
 
+    @property
+    def known_term(self) -> int:
+        """The term that was last read or written through this object, 0 before."""
+        return 0 if self._known is None else self._known.record.term
+
     def settle(self) -> Contents | None:
         """Make durable what lies there, before anybody is told of it. Raises RecordFileError."""
         try:
