@@ -1,4 +1,4 @@
-"""What a guard sees of its own server and of its peer: the questions, and what their answers mean (pure but for `look`)."""
+"""What a guard sees of its own server and of its peer: questions, and what answers mean (pure but for `look`)."""
 
 from __future__ import annotations
 
@@ -145,10 +145,16 @@ def peer_of(report: GuardReport, me: str, seen: Look, marker: Marker) -> Peer | 
     return Peer(
         instance=server.instance,
         writable=server.writable,
-        replicates_from_me=server.source_of_channel == me and report.io_connected and LEAVING not in report.notices,
+        replicates_from_me=streams_from(report, me),
         has_mine=proven and gtids(marker.executed or "") <= theirs,
         lacks_nothing_extra=gtids(seen.gtid_executed) <= theirs,
     )
+
+
+def streams_from(report: GuardReport, me: str) -> bool:
+    """Whether the peer replicates from this server, and is not about to stop (pure)."""
+    server = report.server
+    return bool(server and server.source_of_channel == me and report.io_connected and LEAVING not in report.notices)
 
 
 def extra(mine: str, theirs: str) -> GtidSet:

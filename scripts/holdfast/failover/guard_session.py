@@ -35,10 +35,11 @@ class OverdueError(DatabaseError):
 class Session:
     """A session with the server and the process that it belongs to; close it, and what is left of it is void."""
 
-    def __init__(self, connection: Connection, mysqld: Mysqld, limit_seconds: float) -> None:
+    def __init__(self, connection: Connection, mysqld: Mysqld, account: str, limit_seconds: float) -> None:
         self._connection = connection
         self._limit_seconds = limit_seconds
         self.mysqld = mysqld
+        self.account = account
 
     def rows(self, sql: str, args: Sequence[object] = ()) -> list[dict[str, Any]]:
         """All rows of a query. Raises DatabaseError, also when it takes too long."""
@@ -98,9 +99,7 @@ def lingers(row: dict[str, Any]) -> bool:
     return row["command"] == "Killed" and str(row["state"]).startswith(LINGERS)
 
 
-def dial(
-    failover: FailoverConfig, host: DatabaseHostConfig, read_timeout_seconds: float | None
-) -> Connection:
+def dial(failover: FailoverConfig, host: DatabaseHostConfig, read_timeout_seconds: float | None) -> Connection:
     """Log in to the own server's administrative address as the guard. Raises DatabaseError, ConfigurationError."""
     return database.connect(
         failover.guard_account_file,
@@ -113,26 +112,25 @@ def dial(
 
 
 def open_session(failover: FailoverConfig, host: DatabaseHostConfig) -> Session:
-    """Log in, find the process that answers, and end what an earlier guard has left in the server.
+    """Log in, and find the process that answers.
 
-    Raises DatabaseError, OverdueError, ToolError (the process cannot be found), ConfigurationError.
+    The caller ends with `kill_others(account=session.account)` what an earlier guard has left in the server.
+    Raises DatabaseError, ToolError (the process cannot be found), ConfigurationError.
     """
-    limit_seconds = failover.timing.statement_seconds
-    connection = dial(failover, host, limit_seconds)
-    mysqld: Mysqld | None = None
+    connection = dial(failover, host, failover.timing.statement_seconds)
     try:
         who = connection.rows(
             "SELECT @@GLOBAL.server_uuid AS server_uuid, @@GLOBAL.pid_file AS pid_file, @@GLOBAL.datadir AS datadir,"
             " SUBSTRING_INDEX(USER(), '@', 1) AS account"
         )[0]
         mysqld = running(who["server_uuid"], pid_in(Path(who["datadir"]) / who["pid_file"]))
-        # it answers after its file was read: no other can have written that file while it holds the data directory
-        connection.value("SELECT 1")
-        session = Session(connection, mysqld, limit_seconds)
-        session.kill_others(account=who["account"])
+        try:
+            # it answers after its file was read: nobody else can write that file while it holds the data directory
+            connection.value("SELECT 1")
+        except BaseException:
+            mysqld.close()
+            raise
     except BaseException:
         connection.close()
-        if mysqld is not None:
-            mysqld.close()
         raise
-    return session
+    return Session(connection, mysqld, who["account"], failover.timing.statement_seconds)

@@ -71,7 +71,8 @@ def finish_fence(session: Session) -> None:
 def lift_offline(session: Session, *, has_channel: bool) -> None:
     """A read-only server may be talked to again."""
     session.kill_others()
-    session.act(SOURCE_OFF if has_channel else SOURCE_ON)
+    if not has_channel:
+        session.act(SOURCE_ON)
     session.act(ONLINE)
 
 

@@ -52,7 +52,7 @@ class Marker:
     """
 
     def __init__(self, limit_seconds: float) -> None:
-        self._limit_seconds = limit_seconds
+        self.limit_seconds = limit_seconds
         self.instance: Instance | None = None
         self.began = 0.0
         self.executed: str | None = None
@@ -75,7 +75,7 @@ class Marker:
 
     def overdue(self, now: float) -> bool:
         """Whether it is wanted, and its time is over."""
-        return self.instance is not None and now - self.began >= self._limit_seconds
+        return self.instance is not None and now - self.began >= self.limit_seconds
 
 
 class Backoff:
