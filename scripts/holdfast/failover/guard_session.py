@@ -6,6 +6,7 @@ connection of the normal port may be taken by a person or the fence), and it has
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,8 +107,8 @@ def dial(failover: FailoverConfig, host: DatabaseHostConfig, read_timeout_second
         host=host.address,
         port=host.admin_port,
         ssl_ca=failover.tls.ca_file,
-        connect_timeout_seconds=failover.timing.statement_seconds,
-        read_timeout_seconds=read_timeout_seconds,
+        connect_timeout_seconds=math.ceil(failover.timing.statement_seconds),
+        read_timeout_seconds=None if read_timeout_seconds is None else math.ceil(read_timeout_seconds),
     )
 
 
