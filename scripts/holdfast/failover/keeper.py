@@ -3,88 +3,27 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from holdfast.config_failover import DatabaseHostConfig, FailoverConfig
+from holdfast.config_failover import FailoverConfig
 from holdfast.errors import ToolError
 from holdfast.failover.alarms import Alarms
-from holdfast.failover.https import RefusedError, Request, UnreachableError, call
-from holdfast.failover.record import Change, Record, SwapAnswer, SwapRequest, Witness, decide_rebuild, decide_swap
+from holdfast.failover.https import RefusedError, Request
+from holdfast.failover.rebuild import Told, ask_guards, described, fresh_version, rebuilt
+from holdfast.failover.record import Change, SwapAnswer, SwapRequest, decide_swap
 from holdfast.failover.record_file import Contents, RecordFile, RecordFileError, UnsureError
-from holdfast.failover.wire import GuardReport, WireError, from_json, to_json
+from holdfast.failover.wire import from_json, to_json
 
 MANAGER = "manager"
 OF_GUARDS = (Change.TO_NONE, Change.TO_REPLICA)
 GUARD_SILENT_SECONDS = 10.0
 REBUILD_EVERY_SECONDS = 10.0
-REPORT_TIMEOUT_SECONDS = 3.0
-# a report older than this tells of a server that may have been anything since
-FRESH_SECONDS = 5.0
 RUNBOOK = "keeper.md"
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Told:
-    """What one host's guard said, or why it said nothing."""
-
-    host: str
-    report: GuardReport | None
-    problem: str = ""
-
-
-def ask_guard(failover: FailoverConfig, host: DatabaseHostConfig) -> Told:
-    """Ask a guard for its report; never raises."""
-    try:
-        answer = call(
-            host.address, host.guard_port, "GET", "/report", None, failover.tls, host.name, REPORT_TIMEOUT_SECONDS
-        )
-        return Told(host.name, from_json(GuardReport, answer))
-    except (UnreachableError, RefusedError, WireError) as error:
-        return Told(host.name, None, error.what)
-
-
-def ask_guards(failover: FailoverConfig) -> list[Told]:
-    """Ask every guard of the pair, one after the other."""
-    return [ask_guard(failover, host) for host in failover.database_hosts]
-
-
-def witness_of(told: Told) -> Witness:
-    """What a guard's report is worth when there is no record (pure)."""
-    report = told.report
-    if report is None or report.host != told.host:
-        return Witness(told.host, False, False, "", 0)
-    server = report.server
-    if server is None or not report.server_uuid or report.seconds_since_sql > FRESH_SECONDS:
-        return Witness(report.server_uuid or told.host, False, False, "", report.highest_term)
-    return Witness(report.server_uuid, True, server.writable, server.source_of_channel, report.highest_term)
-
-
-def rebuilt(told: Sequence[Told], fresh_version: int) -> Contents | str:
-    """Return the contents that all guards agree on, or why there are none (pure)."""
-    witnesses = [witness_of(each) for each in told]
-    hosts = {witness.server_uuid: each.host for witness, each in zip(witnesses, told, strict=True)}
-    if len(hosts) != len(told):
-        return f"two hosts say that they run the same server: {', '.join(hosts)}"
-    record = decide_rebuild(witnesses, fresh_version)
-    return record if isinstance(record, str) else Contents(record, hosts)
-
-
-def fresh_version() -> int:
-    """A version that no request sent before can carry."""
-    return random.SystemRandom().randrange(2**62)
-
-
-def first_contents(primary: str, servers: Mapping[str, str], version: int) -> Contents:
-    """The contents of a new site (pure); `servers` are server_uuids by host, `primary` is a host of them."""
-    record = Record(version=version, term=1, primary=servers[primary], opened=True, in_sync=None)
-    return Contents(record, {uuid: host for host, uuid in servers.items()})
 
 
 class Keeper:
@@ -207,6 +146,9 @@ class Keeper:
 
     def _rebuild(self) -> None:
         found = rebuilt(self._ask(), fresh_version())
+        known = self._file.known_term
+        if not isinstance(found, str) and known >= found.record.term:
+            found = f"this keeper wrote term {known}, and no guard has seen it yet"
         if isinstance(found, str):
             self._alarms.begin(
                 "record",
@@ -217,18 +159,9 @@ class Keeper:
             )
             return
         with self._lock:
-            if self._read() is None:
-                self._written(found, SwapAnswer(found.record, ""), None)
-                log.warning("the record was missing and has been rebuilt: %s", _described(found.record))
+            if self._read() is None and self._written(found, SwapAnswer(found.record, ""), None).granted:
+                log.warning("the record was missing and has been rebuilt: %s", described(found.record))
 
 
 def _outcome(answer: SwapAnswer) -> str:
-    return f"granted, {_described(answer.record)}" if answer.granted else f"refused: {answer.refusal}"
-
-
-def _described(record: Record | None) -> str:
-    if record is None:
-        return "no record"
-    in_sync = "none" if record.in_sync is None else record.in_sync.server_uuid
-    opened = "" if record.opened else ", not opened"
-    return f"version {record.version}, term {record.term}, primary {record.primary}{opened}, in sync {in_sync}"
+    return f"granted, {described(answer.record)}" if answer.granted else f"refused: {answer.refusal}"

@@ -41,7 +41,12 @@ class RecordFile:
         self.path = path
         self._known: Contents | None = None
 
-    def settle(self) -> Contents | None:
+    @property
+    def known_term(self) -> int:
+        """The term that was last read or written through this object, 0 before."""
+        return 0 if self._known is None else self._known.record.term
+
+    def settle(self) -> None:
         """Make durable what lies there, before anybody is told of it. Raises RecordFileError."""
         try:
             if self.path.exists():
@@ -51,7 +56,6 @@ class RecordFile:
             raise RecordFileError(
                 f"{self.path}: cannot be made durable: {error.strerror}", remedy="See to that disk."
             ) from None
-        return self.read()
 
     def read(self) -> Contents | None:
         """Return the contents, None without a file. Raises RecordFileError when it is not as this keeper left it."""
