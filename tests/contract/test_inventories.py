@@ -24,7 +24,7 @@ SITE_SWITCHES = {
     "mysql_guard_enabled",
     "local_packages_dir",
 }
-PROVISIONED = ("host_baseline", "holdfast_programs", "mysql_server", "mysql_replication", "mysql_backup")
+PROVISIONED = ("host_baseline", "holdfast_programs", "mysql_server", "mysql_replication", "mysql_backup", "mysql_guard")
 
 
 def inventory(name: str) -> dict[str, Any]:
@@ -66,11 +66,21 @@ def test_every_required_input_of_every_role_is_set_for_a_database_host(
 
 
 @pytest.mark.parametrize("name", ["lab", "production"])
+def test_every_required_input_is_set_for_an_app_host(inventories: dict[str, dict[str, Any]], name: str) -> None:
+    given = set(inventories[name]["_meta"]["hostvars"]["app1"])
+    roles = ("host_baseline", "holdfast_programs", "mysql_failover", "haproxy")
+    required = {option for role in roles for option, spec in options_of(role).items() if spec.get("required")}
+    required |= {"mysql_server_tls_ca_directory", "mysql_server_tls_ca_passphrase", "mysql_server_private_address"}
+    assert required - given == set()
+    assert SITE_SWITCHES - given == set()
+
+
+@pytest.mark.parametrize("name", ["lab", "production"])
 def test_an_inventory_sets_no_input_that_no_role_has(inventories: dict[str, dict[str, Any]], name: str) -> None:
     given = set(inventories[name]["_meta"]["hostvars"]["db1"])
     known = {option for role in ROLES for option in options_of(role)}
     prefixes = tuple(f"{role}_" for role in ROLES)
-    assert {variable for variable in given if variable.startswith(prefixes)} - known == set()
+    assert {variable for variable in given if variable.startswith(prefixes)} - known - SITE_SWITCHES == set()
 
 
 def test_every_secret_that_production_uses_is_in_the_vaults_example_and_the_other_way_round() -> None:
