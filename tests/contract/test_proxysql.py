@@ -1,4 +1,4 @@
-"""What the role writes into ProxySQL exists there: names and limits are those of its source (sysown/proxysql 5cc418b)."""
+"""What the role writes into ProxySQL exists there: names and limits are those of its source (5cc418b)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ ROLE = ROOT / "roles/proxysql"
 VARIABLES = {
     "admin": "admin_credentials mysql_ifaces restapi_enabled restapi_port stats_credentials web_enabled",
     "mysql": "connect_retries_on_failure connect_timeout_server connect_timeout_server_max"
-    " default_authentication_plugin have_ssl interfaces max_connections monitor_connect_timeout monitor_enabled monitor_password"
+    " default_authentication_plugin have_ssl interfaces max_connections monitor_connect_timeout monitor_enabled"
+    " monitor_password"
     " monitor_ping_interval monitor_ping_max_failures monitor_ping_timeout monitor_read_only_interval"
     " monitor_read_only_max_timeout_count monitor_read_only_timeout monitor_replication_lag_interval"
     " monitor_replication_lag_timeout monitor_slave_lag_when_null monitor_username monitor_writer_is_also_reader"
