@@ -50,7 +50,7 @@ SITUATION = Situation(
 )
 
 
-def reported(server: Server = REPLICA, **changes: Any) -> GuardReport:
+def reported(server: Server | None = REPLICA, **changes: Any) -> GuardReport:
     """Return the peer's report of such a server."""
     return replace(REPORT, server=server, **changes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +13,6 @@ import pytest
 from holdfast.config import Config, parse
 from holdfast.database import DatabaseError
 from holdfast.errors import ConfigurationError, ToolError
-from holdfast.failover import guard as guards
 from holdfast.failover import guard_api, own_server
 from holdfast.failover.guard import Guard, own_host
 from holdfast.failover.guard_alarms import GuardAlarms
@@ -379,7 +379,7 @@ def test_a_bug_does_not_end_the_guard(guard: Guard, world: World, monkeypatch: p
         if next(seen) == 3:
             raise Enough
 
-    monkeypatch.setattr(guards.threading.Event, "wait", lambda *_: None)
+    monkeypatch.setattr(threading.Event, "wait", lambda *_: None)
     monkeypatch.setattr(cast(Any, guard.surroundings), "start", lambda: None, raising=False)
     monkeypatch.setattr(guard, "tick", lambda: 1 / 0)
     with pytest.raises(Enough):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +20,9 @@ class FakeServer:
     """Stands in for a connection: sessions that KILL ends, and every statement in its order."""
 
     def __init__(self, *sessions: tuple[int, str, str, str], stubborn: tuple[int, ...] = ()) -> None:
-        self.sessions = {one[0]: dict(zip(("id", "user", "command", "state"), one, strict=True)) for one in sessions}
+        self.sessions: dict[int, dict[str, Any]] = {
+            one[0]: dict(zip(("id", "user", "command", "state"), one, strict=True)) for one in sessions
+        }
         self.stubborn = stubborn
         self.done: list[str] = []
         self.errors: dict[str, DatabaseError] = {}
@@ -101,7 +104,7 @@ def test_a_session_that_does_not_end_is_told_by_name() -> None:
 
 def test_a_statement_that_takes_too_long_is_overdue(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter((0.0, 5.0, 10.0, 10.1))
-    monkeypatch.setattr(guard_session.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr(time, "monotonic", lambda: next(times))
     server = FakeServer()
     server.errors["SET x"] = DatabaseError("Lost connection (timed out)", number=2013)
     with pytest.raises(OverdueError):

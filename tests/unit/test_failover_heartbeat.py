@@ -11,7 +11,7 @@ from holdfast.failover.heartbeat import COMMIT, DATABASE, FREE_BYTES, TABLE, Bea
 from support.hosts import wait_until
 
 LOCK = "Waiting for global read lock"
-GREY = {"waiting": 0, "state": "waiting for handler commit", "free_bytes": FREE_BYTES}
+GREY: dict[str, Any] = {"waiting": 0, "state": "waiting for handler commit", "free_bytes": FREE_BYTES}
 
 
 @pytest.mark.parametrize(
