@@ -19,6 +19,7 @@ from holdfast.failover.guard_alarms import GuardAlarms
 from holdfast.failover.guard_look import CHANNELS, STATE
 from holdfast.failover.guard_session import SESSIONS, OverdueError
 from holdfast.failover.guard_steps import ONLINE, READ_ONLY, SOURCE_OFF, SOURCE_ON
+from holdfast.failover.health_service import in_sync_of
 from holdfast.failover.heartbeat import Beat
 from holdfast.failover.https import RefusedError, Request, UnreachableError
 from holdfast.failover.record import Record, SwapAnswer, SwapRequest, decide_swap
@@ -441,6 +442,19 @@ def test_a_replica_leaves(guard: Guard, world: World) -> None:
     world.keeper_up = False
     with pytest.raises(RefusedError, match="keeper does not answer"):
         guard_api.leave(guard, clock=lambda: world.now)
+
+
+def test_the_report_lies_there_for_the_health_responder(guard: Guard, world: World, tmp_path: Path) -> None:
+    file = tmp_path / "run" / "guard-report.json"
+    tick(guard, world)
+    guard_api.publish(guard, file)  # no folder: said in the log, no more
+    file.parent.mkdir()
+    guard_api.publish(guard, file)
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert in_sync_of(file, file.stat().st_mtime) is True
+    guard.record = replace(RECORD, in_sync=None)
+    guard_api.publish(guard, file)
+    assert in_sync_of(file, file.stat().st_mtime) is False
 
 
 def test_a_host_that_is_none_of_the_pair(configuration: Any, failover_section: Any) -> None:

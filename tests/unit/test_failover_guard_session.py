@@ -13,7 +13,6 @@ from holdfast.failover.guard_session import OverdueError, Session, lingers
 from holdfast.failover.mysqld import Mysqld
 
 WAITS = "Waiting for semi-sync ACK from replica"
-MYSELF = 7
 
 
 class FakeServer:
