@@ -196,7 +196,7 @@ def config(configuration: Any, failover_section: Any, tmp_path: Path) -> Config:
 def made(world: World, config: Config, monkeypatch: pytest.MonkeyPatch) -> Guard:
     monkeypatch.setattr(own_server, "open_session", world.open_session)
     guard = Guard(config, GuardAlarms(NoAlarms()), clock=lambda: world.now)
-    guard.keeper = cast(Any, FakeKeeper(world))
+    guard.keeper = guard._reader = cast(Any, FakeKeeper(world))
     guard.surroundings = cast(Any, FakeSurroundings(world))
     guard._heartbeat = cast(Any, FakeHeartbeat(world))
     return guard
@@ -272,6 +272,14 @@ def test_without_the_replica_it_goes_on_by_the_record_and_takes_it_in_again(guar
     assert world.take() == [SOURCE_ON]
     assert world.record.in_sync == again
     assert not guard.swapped_alone
+
+
+def test_a_promoted_server_waits_for_nobody(guard: Guard, world: World) -> None:
+    world.record = replace(RECORD, in_sync=None)
+    world.state.update(read_only=1, super_read_only=1, semi_sync="Rpl_semi_sync_source_clients=0")
+    cast(FakeSurroundings, guard.surroundings).report = None
+    tick(guard, world, 3, seconds=0.2)
+    assert world.take()[-2:] == ["SET GLOBAL read_only = OFF", SOURCE_OFF]
 
 
 def test_without_keeper_and_replica_commits_wait(guard: Guard, world: World) -> None:

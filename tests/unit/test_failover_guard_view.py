@@ -84,6 +84,21 @@ def test_an_isolated_primary_goes_offline_and_opens_again_only_in_contact() -> N
     assert step(replace(offline, now=102.0, fresh=True), by) is GuardStep.OPEN
 
 
+@pytest.mark.parametrize(
+    ("changes", "steps"),
+    [
+        ({"opened": False, "in_sync": B2}, [GuardStep.NOTHING, GuardStep.NOTHING, GuardStep.FINISH_FENCE]),
+        ({"opened": False, "in_sync": None}, [GuardStep.FINISH_FENCE] * 3),
+        ({"in_sync": None}, [GuardStep.FINISH_FENCE] * 3),
+    ],
+)
+def test_a_promotion_s_own_fence_goes_first(changes: dict[str, Any], steps: list[GuardStep]) -> None:
+    by = judge(contact=1000.0)
+    by.clocks.answered = 1000.0
+    told = replace(SITUATION, record=replace(RECORD, term=4, primary=B, **changes))
+    assert [step(replace(told, now=now), by) for now in (100.0, 102.9, 103.0)] == steps
+
+
 def test_the_replica_is_gone_and_comes_back() -> None:
     by = judge(contact=1000.0)
     by.clocks.answered = 1000.0
