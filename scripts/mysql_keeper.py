@@ -68,7 +68,8 @@ def init(config: Config, arguments: argparse.Namespace) -> int:
     servers = _servers(config, arguments)
     with hold(LOCK, config.state_directory):
         file = RecordFile(config.failover.keeper.record_file)
-        if file.settle() is not None:
+        file.settle()
+        if file.read() is not None:
             sys.stdout.write("there is a record already; nothing was changed\n")
             return ExitCode.DONE
         _write(file, rebuilding.first_contents(arguments.primary, servers, rebuilding.fresh_version()))
@@ -98,7 +99,8 @@ def rebuild(config: Config, arguments: argparse.Namespace) -> int:
         )
     with hold(LOCK, config.state_directory):
         file = RecordFile(config.failover.keeper.record_file)
-        if file.settle() is not None:
+        file.settle()
+        if file.read() is not None:
             raise ToolError(f"{file.path}: there is a record; nothing was changed", remedy="Move it away first.")
         _write(file, found)
     return ExitCode.DONE

@@ -94,7 +94,7 @@ def test_a_promotion_from_the_first_request_to_the_last(site: Site) -> None:
 
 def test_what_was_granted_survives_the_keeper(site: Site) -> None:
     assert site.swap("db1", Change.TO_REPLICA, A, instance=B1) == ""
-    contents = RecordFile(site.file.path).settle()
+    contents = RecordFile(site.file.path).read()
     assert contents is not None and contents.record.in_sync == B1
 
 

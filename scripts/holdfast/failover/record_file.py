@@ -46,7 +46,7 @@ class RecordFile:
         """The term that was last read or written through this object, 0 before."""
         return 0 if self._known is None else self._known.record.term
 
-    def settle(self) -> Contents | None:
+    def settle(self) -> None:
         """Make durable what lies there, before anybody is told of it. Raises RecordFileError."""
         try:
             if self.path.exists():
@@ -56,7 +56,6 @@ class RecordFile:
             raise RecordFileError(
                 f"{self.path}: cannot be made durable: {error.strerror}", remedy="See to that disk."
             ) from None
-        return self.read()
 
     def read(self) -> Contents | None:
         """Return the contents, None without a file. Raises RecordFileError when it is not as this keeper left it."""
