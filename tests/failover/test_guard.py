@@ -1,4 +1,4 @@
-"""The guards on a real pair: what each does to its server when something is gone, and that nothing acknowledged is lost."""
+"""The guards on a real pair: what each does to its server when something is gone. Nothing acknowledged is lost."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from support import guarded
+from support.faults import pids
 from support.guarded import Probe, cut, in_sync, log_of, mysqld_pid, record, report, stopped, switches, uuid_of
 from support.hosts import Lab, wait_until
 
@@ -98,7 +99,7 @@ def test_an_isolated_primary_goes_offline_and_comes_back_by_itself(lab: Lab, pro
 def test_a_frozen_mysqld_is_ended(lab: Lab, probe: Probe) -> None:
     before, began = mysqld_pid(lab.db1), time.time()
     guarded.kill_mysqld(lab.db1, "STOP")
-    wait_until(lambda: guarded.pids(lab.db1, guarded.MYSQLD) not in ([], [before]), "another runs", limit_seconds=30)
+    wait_until(lambda: pids(lab.db1, guarded.MYSQLD) not in ([], [before]), "another runs", limit_seconds=30)
     assert 9 < time.time() - began < 25
     wait_until(lambda: switches_or_none(lab) == OPEN, "it is open again", limit_seconds=30)
     assert "step KILL_SERVER" in log_of(lab.db1, began)
@@ -108,7 +109,7 @@ def test_a_guard_that_was_restarted_ends_a_mysqld_that_froze_before(lab: Lab) ->
     before = mysqld_pid(lab.db1)
     guarded.kill_mysqld(lab.db1, "STOP")
     lab.db1.run("systemctl", "restart", "mysql-guard")
-    wait_until(lambda: guarded.pids(lab.db1, guarded.MYSQLD) not in ([], [before]), "another runs", limit_seconds=40)
+    wait_until(lambda: pids(lab.db1, guarded.MYSQLD) not in ([], [before]), "another runs", limit_seconds=40)
 
 
 def test_an_account_statement_that_waits_for_its_ack(lab: Lab, probe: Probe) -> None:
