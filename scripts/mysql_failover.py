@@ -120,8 +120,7 @@ def failover(config: Config, arguments: argparse.Namespace) -> int:
 
 
 def pause(config: Config, arguments: argparse.Namespace) -> int:
-    """No automatic failover for a while."""
-    _ours(config)
+    """No automatic failover for a while; mysql-fence refuses Replication Manager's for as long."""
     site_of(config, say_aloud)
     found = re.fullmatch(r"([1-9][0-9]{0,3})([mhd])", arguments.duration)
     if found is None:
@@ -134,7 +133,6 @@ def pause(config: Config, arguments: argparse.Namespace) -> int:
 
 def resume(config: Config, arguments: argparse.Namespace) -> int:
     """End a pause."""
-    _ours(config)
     site_of(config, say_aloud)
     Memory(config.state_directory).end_pause()
     say_aloud("no pause stands")
@@ -157,7 +155,7 @@ def _ours(config: Config) -> None:
         raise ConfigurationError(
             f"failover.manager: is {config.failover.manager}, which promotes on this site",
             meaning="Two managers would promote against each other, so mysql-failover only shows the status here.",
-            remedy="playbooks/switchover.yml and maintenance.yml ask whichever manager the site has.",
+            remedy="playbooks/switchover.yml asks whichever manager the site has.",
         )
 
 
