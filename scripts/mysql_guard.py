@@ -7,6 +7,7 @@ Runs for ever (mysql-guard.service). Exit status: 3 configuration, 4 the port is
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -30,8 +31,14 @@ def main(arguments: argparse.Namespace) -> int:
         handler = guard_api.handler(guard, failover, config.host)
         with https.serve(host.address, host.guard_port, failover.tls, handler, guard_api.allowed_names(failover)):
             tell_systemd("READY=1")
-            guard.run(lambda: tell_systemd("WATCHDOG=1"))
+            guard.run(lambda: _alive(guard))
     return 0
+
+
+def _alive(guard: Guard) -> None:
+    tell_systemd("WATCHDOG=1")
+    folder = os.environ.get("RUNTIME_DIRECTORY")
+    guard_api.publish(guard, Path(folder) / "guard-report.json" if folder else None)
 
 
 def parser() -> argparse.ArgumentParser:

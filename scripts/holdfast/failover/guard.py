@@ -34,7 +34,9 @@ from holdfast.failover.wire import GuardReport
 
 log = logging.getLogger(__name__)
 
-KEEPER_SECONDS = 2.0
+# short, as an isolated server is found by looks that end; a swap is worth to wait for
+RECORD_SECONDS = 1.0
+SWAP_SECONDS = 3.0
 # what was seen longer ago is not said of the server any more
 STALE_SECONDS = 4.0
 SOON_SECONDS = 0.2
@@ -56,7 +58,8 @@ class Guard:
         self.memory = guard_memory.load(self._memory_file)
         self._clocks = Clocks(failover.timing, clock())
         self._judge = Judge(self._clocks)
-        self.keeper = KeeperClient(failover, config.host, KEEPER_SECONDS)
+        self._reader = KeeperClient(failover, config.host, RECORD_SECONDS)
+        self.keeper = KeeperClient(failover, config.host, SWAP_SECONDS)
         self.surroundings = Surroundings(failover, peer, clock)
         self.server = OwnServer(failover, host, self._clocks, clock)
         if self.memory.answered is not None:
@@ -119,7 +122,7 @@ class Guard:
     def _ask_keeper(self) -> bool:
         session = self.server.session
         try:
-            record = self.keeper.record()
+            record = self._reader.record()
         except ToolError as error:
             return self._no_record(error.what)
         self._clocks.heard(self._clock())

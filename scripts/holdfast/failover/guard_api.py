@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from holdfast.config_failover import FailoverConfig
@@ -44,6 +46,19 @@ def handler(guard: Guard, failover: FailoverConfig, host: str) -> Callable[[Requ
         raise RefusedError(404, f"{request.method} {request.path}: a guard answers /report, /kill and /leave")
 
     return handle
+
+
+def publish(guard: Guard, file: Path | None) -> None:
+    """Lay the report down for programs of this host without a certificate, such as the health responder."""
+    if file is None:
+        return
+    temporary = file.with_suffix(".new")
+    try:
+        temporary.write_text(json.dumps(to_json(guard.report())), encoding="ascii")
+        temporary.chmod(0o644)
+        temporary.replace(file)
+    except OSError as error:
+        log.warning("%s: cannot be written: %s", file, error.strerror)
 
 
 def _only(request: Request, *names: str) -> None:

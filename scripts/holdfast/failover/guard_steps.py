@@ -6,7 +6,7 @@ What has been done by then is safe wherever it stops (the simulation stops it an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pymysql.optionfile import Parser
@@ -20,6 +20,8 @@ SOURCE_OFF = "SET GLOBAL rpl_semi_sync_source_enabled = OFF"
 OFFLINE = "SET GLOBAL offline_mode = ON"
 ONLINE = "SET GLOBAL offline_mode = OFF"
 READ_ONLY = "SET GLOBAL super_read_only = ON"
+NOT_SUPER_READ_ONLY = "SET GLOBAL super_read_only = OFF"
+NOT_READ_ONLY = "SET GLOBAL read_only = OFF"
 # only the replica that is in sync acknowledges; its receiver must start with this
 REPLICA_ON = "SET GLOBAL rpl_semi_sync_replica_enabled = ON"
 CONNECT_RETRY_SECONDS = 2
@@ -37,7 +39,7 @@ class Account:
     """A MySQL account; never logged."""
 
     user: str
-    password: str
+    password: str = field(repr=False)
 
 
 def account_in(file: Path) -> Account:
@@ -82,8 +84,8 @@ def open_server(session: Session, *, swapped_alone: bool) -> None:
     if not swapped_alone:
         session.act(SOURCE_ON)
     session.act(ONLINE)
-    session.act("SET GLOBAL super_read_only = OFF")
-    session.act("SET GLOBAL read_only = OFF")
+    session.act(NOT_SUPER_READ_ONLY)
+    session.act(NOT_READ_ONLY)
 
 
 def acknowledge_alone(session: Session) -> None:

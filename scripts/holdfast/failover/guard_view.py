@@ -18,6 +18,8 @@ from holdfast.failover.wire import GuardReport
 NEEDS_CONTACT = frozenset(
     {GuardStep.OPEN, GuardStep.LIFT_OFFLINE, GuardStep.ATTACH, GuardStep.START_REPLICA, GuardStep.ARM}
 )
+# how long a guard that is told of a promotion leaves its server to the fence of that promotion
+FENCE_GRACE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Judge:
     def __init__(self, clocks: Clocks) -> None:
         self.clocks = clocks
         self.backoff = Backoff()
+        self._fence_since: float | None = None
         self._executed: deque[tuple[float, str]] = deque(maxlen=64)
 
     def view(self, situation: Situation) -> GuardView:
@@ -108,8 +111,9 @@ class Judge:
             no_progress = stalled.look(
                 situation.now, progress_of(seen, report), waiting=seen.server.waiting, replicas=seen.replicas
             )
-            # its guard has said so: there is nothing to wait for
-            no_progress = no_progress or bool(report and LEAVING in report.notices)
+            # nothing to wait for: its guard has said so, or nobody is in sync and nobody is there
+            nobody = situation.record is not None and situation.record.in_sync is None and not seen.replicas
+            no_progress = no_progress or nobody or bool(report and LEAVING in report.notices)
         else:
             stalled.reset()
         return self.clocks.timers(
@@ -120,11 +124,27 @@ class Judge:
         """The step, or NOTHING while it would be in vain."""
         if situation.seen is not None:
             self._executed.append((situation.now, situation.seen.gtid_executed))
+        if step is not GuardStep.FINISH_FENCE:
+            self._fence_since = None
+        elif self._fence_is_at_work(situation):
+            return GuardStep.NOTHING
         if step not in NEEDS_CONTACT:
             return step
         if not situation.fresh or (step is GuardStep.ARM and not self._nearly_caught_up(situation)):
             return GuardStep.NOTHING
         return step if self.backoff.allows(situation.now, step.name) else GuardStep.NOTHING
+
+    def _fence_is_at_work(self, situation: Situation) -> bool:
+        """Whether the promotion's own fence gets its time: it lets the replica catch up, so that nothing strays.
+
+        Safe, as whatever is acknowledged until then has the elected replica's ACK. Not where a person allowed a loss.
+        """
+        record = situation.record
+        if record is None or record.opened or record.in_sync is None:
+            return False
+        if self._fence_since is None:
+            self._fence_since = situation.now
+        return situation.now - self._fence_since < FENCE_GRACE_SECONDS
 
     def _nearly_caught_up(self, situation: Situation) -> bool:
         """Whether the peer has executed what this server had a short while ago: the marker can be back in its time."""
