@@ -36,9 +36,13 @@ def primary(host: Any) -> Any:
 def account(host: Any) -> Any:
     """Make an account that comes through the proxy; its password."""
     password, source = "Proxy-test-1234567890", primary(host)
-    source.check_output(
-        f"mysql --no-defaults -e \"CREATE USER IF NOT EXISTS proxytest@'10.203.%' IDENTIFIED BY '{password}' REQUIRE SSL\""
-    )
+    create = f"CREATE USER IF NOT EXISTS proxytest@'10.203.%' IDENTIFIED BY '{password}' REQUIRE SSL"
+    source.check_output("mysql --no-defaults -e %s", create)
+    executed = source.check_output("mysql --no-defaults -NBre 'SELECT @@gtid_executed'").replace("\n", "")
+    for name in ("db1", "db2"):
+        server(host, name).check_output(
+            "mysql --no-defaults -e %s", f"SELECT WAIT_FOR_EXECUTED_GTID_SET('{executed}', 20)"
+        )
     host.run("cat > /tmp/proxytest-ca.pem <<'END'\n" + source.file("/etc/mysql/tls/ca.pem").content_string + "END")
     yield password
     primary(host).check_output("mysql --no-defaults -e 'DROP USER proxytest@`10.203.%`'")
@@ -73,7 +77,8 @@ def test_it_listens_for_clients_on_its_two_addresses_and_for_statistics_on_loopb
 
 
 def test_prometheus_is_told_who_is_up(host: Any) -> None:
-    text = host.check_output("curl --silent http://127.0.0.1:8404/metrics")
+    read = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:8404/metrics').read().decode())"
+    text = host.check_output("python3 -c %s", read)
     name = primary(host).check_output("hostname")
     assert f'haproxy_server_status{{proxy="mysql_writer",server="{name}",state="UP"}} 1' in text
     assert f'haproxy_server_status{{proxy="mysql_readers",server="{name}",state="UP"}} 0' in text

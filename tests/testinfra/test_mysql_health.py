@@ -10,11 +10,21 @@ ADDRESSES = {"db1": f"10.203.{LAB}.11", "db2": f"10.203.{LAB}.12"}
 testinfra_hosts = [f"podman://holdfast{LAB}-{name}" for name in ADDRESSES]
 
 
+ASK = """
+import sys, urllib.error, urllib.request
+try:
+    answer = urllib.request.urlopen(sys.argv[1], timeout=2)
+except urllib.error.HTTPError as error:
+    answer = error
+print(answer.status)
+print(answer.read().decode(), end="")
+"""
+
+
 def ask(host: Any, path: str) -> tuple[int, str]:
     """Return status and text of a GET."""
     address = ADDRESSES[host.check_output("hostname")]
-    text = host.check_output(f"curl --silent --max-time 2 --write-out '\\n%{{http_code}}' http://{address}:7333{path}")
-    body, _, status = text.rpartition("\n")
+    status, _, body = host.check_output("python3 -c %s %s", ASK, f"http://{address}:7333{path}").partition("\n")
     return int(status), body
 
 
