@@ -22,7 +22,7 @@ from holdfast.failover.guard_alarms import GuardAlarms
 from holdfast.failover.guard_memory import Memory
 from holdfast.failover.guard_session import OverdueError, Session, dial
 from holdfast.failover.guard_view import Judge, Situation
-from holdfast.failover.guard_work import Work
+from holdfast.failover.guard_work import Salvage, Work
 from holdfast.failover.heartbeat import Heartbeat, free_bytes, is_grey
 from holdfast.failover.keeper_client import KeeperClient
 from holdfast.failover.own_server import OwnServer
@@ -66,6 +66,7 @@ class Guard:
             self.server.take_hold(self.memory.answered, self.memory.pid)
         self._heartbeat = Heartbeat(config.host, lambda: dial(failover, host, None), clock)
         self._work = Work(self, failover, peer)
+        self._salvage = Salvage()
         self.record: Record | None = None
         self.swapped_alone = False
         self.leaving_until = 0.0
@@ -116,6 +117,7 @@ class Guard:
             self._heartbeat.poke()
         errors = (self.server.error, self._keeper_error)
         self._alarms.look(situation, step, self.surroundings.seen, self._heartbeat.beat, errors)
+        self._salvage.look(situation.now, situation.errant if step is GuardStep.STAY_OUT else None)
         done = self._do(step, situation)
         return SOON_SECONDS if done or armed else self._config.failover.timing.tick_seconds
 
