@@ -86,12 +86,14 @@ def test_the_relays_lead_to_the_peer(hosts: dict[str, Any], name: str, peer: str
         f" --key key.pem --connect-to {peer}:7331:{ADDRESSES[name]}:7332 https://{peer}:7331/report"
     )
     assert json.loads(hosts["app1"].check_output(command))["host"] == peer
+    # the certificate is the peer's, so the relay's address is none of its names
     look = (
-        "import pathlib; from holdfast.database import connect; "
-        f"print(connect(pathlib.Path('/etc/holdfast/secrets/mysql-fence.cnf'), host='{ADDRESSES[name]}', port=3307, "
-        "ssl_ca=pathlib.Path('/etc/holdfast/tls/ca.pem')).value('SELECT @@report_host'))"
+        "import pymysql; session = pymysql.connect("
+        f"host='{ADDRESSES[name]}', port=3307, read_default_file='/etc/holdfast/secrets/mysql-fence.cnf', "
+        "ssl={'ca': '/etc/holdfast/tls/ca.pem', 'check_hostname': False}).cursor(); "
+        "session.execute('SELECT @@report_host'); print(session.fetchone()[0])"
     )
-    seen = hosts["app1"].check_output('cd /usr/local/lib/holdfast && python3 -c "%s"' % look)
+    seen = hosts["app1"].check_output("python3 -c %s", look)
     assert seen.strip() == ADDRESSES[peer]
 
 
