@@ -123,7 +123,7 @@ class Conductor:
                 return
             candidate.leave()
             raise HeldError(
-                f"the keeper did not answer: {error.what}", remedy="See docs/runbooks/keeper_lost.md."
+                f"the keeper did not answer: {error.what}", remedy="See docs/runbooks/keeper.md."
             ) from None
         if answer.refusal:
             candidate.leave()

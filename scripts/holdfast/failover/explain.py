@@ -35,7 +35,7 @@ def reasons(seen: Seen, window_seconds: float, pause: Pause | None, *, ordered: 
         remedy = (
             "It acts as soon as the keeper answers with a record: systemctl status mysql-keeper; mysql-keeper rebuild."
         )
-        return [Reason(f"no record: {seen.keeper_error}", remedy, "keeper_lost.md")]
+        return [Reason(f"no record: {seen.keeper_error}", remedy, "keeper.md")]
     if roles is None:
         return [Reason("nobody knows which host the record's primary is", "It acts once a guard answers.")]
     found = []

@@ -170,7 +170,7 @@ def _script(config: Config, arguments: Sequence[str]) -> Course:
 def _finish(conductor: Conductor, order: Order) -> Course:
     seen = look(conductor.site, dict(conductor.memory.get("uuids")))
     if seen.record is None:
-        raise ToolError(f"no record: {seen.keeper_error}", remedy="See docs/runbooks/keeper_lost.md.")
+        raise ToolError(f"no record: {seen.keeper_error}", remedy="See docs/runbooks/keeper.md.")
     if seen.record.opened:
         return Course(Ended.OVERTAKEN, "no promotion is under way", seen.record.term)
     return conductor.finish(seen, order)
