@@ -10,7 +10,7 @@ from holdfast import lock
 from holdfast.config import Config
 from holdfast.errors import ExitCode, ToolError, UsageError
 from holdfast.failover import explain
-from holdfast.failover.conduct import Conductor, Order, start_fencer
+from holdfast.failover.conduct import Conductor, HeldError, Order, start_fencer
 from holdfast.failover.look import Seen, look
 from holdfast.failover.memory import Memory
 from holdfast.failover.messenger import messenger
@@ -53,6 +53,9 @@ def conduct(conductor: Conductor, order: Order, *, wanted: str | None = None, un
     seen = look(conductor.site, uuids)
     if seen.record is not None and not seen.record.opened:
         say_aloud(f"a promotion of term {seen.record.term} is under way: it is ended first")
+        if wanted is not None and (seen.roles is None or seen.roles.candidate.name != wanted):
+            # Replication Manager opens whom it has chosen when its script returns
+            raise HeldError(f"it is not {wanted} that is being promoted", remedy="mysql-failover status shows who is.")
         if not (order.loss_allowed and _cannot_be_finished(seen, seen.record)):
             return conductor.finish(seen, order)
         give_up(conductor, seen, seen.record)

@@ -122,9 +122,7 @@ class Conductor:
             if self._was_done(request):
                 return
             candidate.leave()
-            raise HeldError(
-                f"the keeper did not answer: {error.what}", remedy="See docs/runbooks/keeper.md."
-            ) from None
+            raise HeldError(f"the keeper did not answer: {error.what}", remedy="See docs/runbooks/keeper.md.") from None
         if answer.refusal:
             candidate.leave()
             raise HeldError(f"the keeper refused: {answer.refusal}", remedy="Look again: mysql-failover status")

@@ -15,13 +15,12 @@ from holdfast.failover.alarms import Alarms
 from holdfast.failover.command import carry_out, conduct, exit_code, say_aloud
 from holdfast.failover.conduct import Conductor, Order
 from holdfast.failover.fence import FenceRun, MovedOnError
-from holdfast.failover.look import look, roles_of
+from holdfast.failover.look import look
 from holdfast.failover.memory import Memory
 from holdfast.failover.messenger import messenger
-from holdfast.failover.parties import Host, Site
+from holdfast.failover.parties import Site
 from holdfast.failover.promotion import Course, Ended, Terms
 from holdfast.failover.protocol import Fence
-from holdfast.failover.record import Record
 from holdfast.failover.ways import host_named, site_of
 from holdfast.process import run as run_process
 
@@ -116,19 +115,19 @@ def in_background(config: Config, term: int) -> int:
 
 def _try_in_background(site: Site, memory: Memory, term: int) -> str:
     """Try once; how it ended, empty if it must go on."""
-    try:
-        record = site.keeper.record()
-    except ToolError as error:
-        say_aloud(f"keeper: {error.what}")
+    seen = look(site, dict(memory.get("uuids")))
+    record, roles = seen.record, seen.roles
+    if record is None:
+        say_aloud(f"keeper: {seen.keeper_error}")
         return ""
-    if record is None or record.term != term:
+    if record.term != term:
         return "that term is over, nothing is left to fence for it"
-    if not record.opened:
+    if not record.opened or roles is None:
         return ""
-    pair = _pair(site, memory, record)
-    if pair is None:
-        return ""
-    old, new = pair
+    # of an opened record: roles.old is its primary, and the other is who was replaced
+    last = memory.get("last")
+    replaced = site.hosts.get(str(last.get("old"))) if last.get("term") == term else None
+    old, new = replaced or roles.candidate, roles.old
     run = FenceRun(site, term, old, new)
     try:
         fenced = run.run()
@@ -138,16 +137,6 @@ def _try_in_background(site: Site, memory: Memory, term: int) -> str:
         say_aloud(error.what)
         return ""
     return f"{old.name} is fenced now: {run.proofs[-1].text}" if fenced is Fence.PROVEN else ""
-
-
-def _pair(site: Site, memory: Memory, record: Record) -> tuple[Host, Host] | None:
-    """Return the old primary and its successor, of an opened record."""
-    roles = roles_of(site, record, dict(memory.get("uuids")))
-    if roles is None:
-        return None
-    last = memory.get("last")
-    old = site.hosts.get(str(last.get("old"))) if last.get("term") == record.term else None
-    return (old or roles.candidate), roles.old
 
 
 def _script(config: Config, arguments: Sequence[str]) -> Course:
