@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import re
-import typing
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
-from datetime import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, TypeVar
-from zoneinfo import ZoneInfo
+from typing import TypeVar
 
 import yaml
 
+from holdfast.config_failover import FAILOVER_RULES, FailoverConfig
+from holdfast.config_reader import (
+    NAME,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Rules,
+    at_least,
+    is_time,
+    is_zone,
+    matches,
+    one_of,
+    section,
+)
 from holdfast.errors import ConfigurationError
 
 DEFAULT_PATH = Path("/etc/holdfast/config.yml")
@@ -97,18 +105,44 @@ class NotificationsConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """The whole file."""
+    """The whole file. A section is null where the host has no part in it; the property then raises and names it."""
 
     schema_version: int
     cluster: str
     host: str
     time_zone: str
     state_directory: Path
-    mysql: MysqlConfig
-    backup: BackupConfig
-    recovery: RecoveryConfig
-    store: StoreConfig
+    mysql_or_none: MysqlConfig | None = field(metadata={"key": "mysql"})
+    backup_or_none: BackupConfig | None = field(metadata={"key": "backup"})
+    recovery_or_none: RecoveryConfig | None = field(metadata={"key": "recovery"})
+    store_or_none: StoreConfig | None = field(metadata={"key": "store"})
+    failover_or_none: FailoverConfig | None = field(metadata={"key": "failover"})
     notifications: NotificationsConfig
+
+    @property
+    def mysql(self) -> MysqlConfig:
+        """This host's server. Raises ConfigurationError where there is none."""
+        return _needed(self.mysql_or_none, "mysql", "a database host")
+
+    @property
+    def backup(self) -> BackupConfig:
+        """How backups are taken. Raises ConfigurationError on a host that takes none."""
+        return _needed(self.backup_or_none, "backup", "a database host")
+
+    @property
+    def recovery(self) -> RecoveryConfig:
+        """How restores work. Raises ConfigurationError on a host that does none."""
+        return _needed(self.recovery_or_none, "recovery", "a database host")
+
+    @property
+    def store(self) -> StoreConfig:
+        """The offsite store. Raises ConfigurationError on a host that has no way to it."""
+        return _needed(self.store_or_none, "store", "a database host")
+
+    @property
+    def failover(self) -> FailoverConfig:
+        """Keeper, guards and manager. Raises ConfigurationError where the site runs without guards."""
+        return _needed(self.failover_or_none, "failover", "a host of a site with mysql_guard_enabled: true")
 
 
 def load(path: Path = DEFAULT_PATH) -> Config:
@@ -143,110 +177,42 @@ def parse(document: object) -> Config:
             f"schema_version: is {version}, these programs read {SCHEMA_VERSION}",
             meaning="The programs and the configuration on this host are of different releases.",
         )
-    config = _section(Config, document, "")
-    for path, (holds, wanted) in RULES.items():
-        value: Any = config
-        for part in path.split("."):
-            value = getattr(value, part)
-        if not holds(value):
-            raise ConfigurationError(f"{path}: is {value!r}, must be {wanted}")
-    return config
+    return section(Config, document, RULES)
 
 
-def _section(kind: type[T], document: object, path: str) -> T:
-    if not isinstance(document, Mapping):
-        raise ConfigurationError(f"{path or 'the file'}: must be a mapping")
-    types = typing.get_type_hints(kind)
-    known = {field.name: field for field in fields(typing.cast(Any, kind))}
-    for key in document:
-        if key not in known:
-            raise ConfigurationError(f"{_join(path, str(key))}: unknown key")
-    values: dict[str, object] = {}
-    for name, field in known.items():
-        if name in document:
-            values[name] = _value(types[name], document[name], _join(path, name))
-        elif field.default is MISSING:
-            raise ConfigurationError(f"{_join(path, name)}: missing")
-    return kind(**values)
+def _needed(found: T | None, name: str, where: str) -> T:
+    if found is None:
+        raise ConfigurationError(
+            f"{name}: is null, but this program needs it",
+            meaning="The host has no part in it.",
+            remedy=f"Run the program on {where}, or run the playbook that should have written the section.",
+        )
+    return found
 
 
-def _value(kind: Any, value: object, path: str) -> object:
-    if isinstance(kind, UnionType):
-        if value is None:
-            return None
-        (kind,) = (member for member in typing.get_args(kind) if member is not NoneType)
-    if is_dataclass(kind):
-        return _section(typing.cast(type, kind), value, path)
-    if typing.get_origin(kind) is tuple:
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise ConfigurationError(f"{path}: must be a list of strings")
-        return tuple(value)
-    if kind is Path:
-        if not isinstance(value, str) or not value.startswith("/"):
-            raise ConfigurationError(f"{path}: must be an absolute path")
-        return Path(value)
-    # YAML's `yes` and 9.7 are traps: a bool is an int to Python, an unquoted 9.7 is a float.
-    if type(value) is not kind:
-        noun = {str: "a string (quote it)", int: "a whole number", bool: "true or false"}[kind]
-        raise ConfigurationError(f"{path}: must be {noun}, not {value!r}")
-    return value
-
-
-def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
-
-
-def _matches(pattern: str) -> Callable[[Any], bool]:
-    return lambda value: re.fullmatch(pattern, value) is not None
-
-
-def _at_least(minimum: int) -> Callable[[Any], bool]:
-    return lambda value: value >= minimum
-
-
-def _is_zone(value: str) -> bool:
-    try:
-        ZoneInfo(value)
-    except (ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError
-        return False
-    except KeyError:
-        return False
-    return True
-
-
-def _is_time(value: str) -> bool:
-    try:
-        return time.fromisoformat(value).tzinfo is None and len(value) == 5
-    except ValueError:
-        return False
-
-
-_NAME = (_matches(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"), "lower-case letters, digits and inner hyphens")
-_POSITIVE = (_at_least(1), "at least 1")
-_NOT_NEGATIVE = (_at_least(0), "0 or more")
-
-RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "cluster": _NAME,
-    "host": (_matches(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?"), "a host name"),
-    "time_zone": (_is_zone, "a time zone such as Europe/Berlin"),
-    "mysql.series": (_matches(r"[0-9]+\.[0-9]+"), 'a series such as "8.4"'),
-    "backup.engine": (lambda value: value in ("clone", "xtrabackup"), "clone or xtrabackup"),
-    "backup.segment_bytes": (_at_least(65536), "at least 65536"),
-    "backup.upload_parallel": _POSITIVE,
+RULES: Rules = {
+    "cluster": NAME,
+    "host": (matches(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?"), "a host name"),
+    "time_zone": (is_zone, "a time zone such as Europe/Berlin"),
+    "mysql.series": (matches(r"[0-9]+\.[0-9]+"), 'a series such as "8.4"'),
+    "backup.engine": one_of("clone", "xtrabackup"),
+    "backup.segment_bytes": (at_least(65536), "at least 65536"),
+    "backup.upload_parallel": POSITIVE,
     "backup.lz4_level": (lambda value: 1 <= value <= 12, "1 to 12"),
-    "backup.rate_limit_bytes_per_second": _NOT_NEGATIVE,
-    "backup.chain_maximum_age_days": _POSITIVE,
-    "backup.replica_maximum_lag_seconds": _NOT_NEGATIVE,
-    "backup.primary_fallback_age_hours": _POSITIVE,
-    "backup.fingerprint_table_maximum_bytes": _NOT_NEGATIVE,
+    "backup.rate_limit_bytes_per_second": NOT_NEGATIVE,
+    "backup.chain_maximum_age_days": POSITIVE,
+    "backup.replica_maximum_lag_seconds": NOT_NEGATIVE,
+    "backup.primary_fallback_age_hours": POSITIVE,
+    "backup.fingerprint_table_maximum_bytes": NOT_NEGATIVE,
     "backup.full_weekday": (lambda value: value in WEEKDAYS, "a weekday in English, lower case"),
-    "backup.time_of_day": (_is_time, 'a time of day such as "02:00"'),
-    "backup.xtrabackup_parallel": _POSITIVE,
-    "recovery.fetch_parallel": _POSITIVE,
-    "recovery.replay_workers": _POSITIVE,
-    "store.remote": (_matches(r"[^-:/][^:]*:.*"), "an rclone remote:path"),
-    "store.attempts": _POSITIVE,
-    "store.retry_wait_seconds": _NOT_NEGATIVE,
-    "store.timeout_seconds": _POSITIVE,
-    "notifications.timeout_seconds": _POSITIVE,
+    "backup.time_of_day": (is_time, 'a time of day such as "02:00"'),
+    "backup.xtrabackup_parallel": POSITIVE,
+    "recovery.fetch_parallel": POSITIVE,
+    "recovery.replay_workers": POSITIVE,
+    "store.remote": (matches(r"[^-:/][^:]*:.*"), "an rclone remote:path"),
+    "store.attempts": POSITIVE,
+    "store.retry_wait_seconds": NOT_NEGATIVE,
+    "store.timeout_seconds": POSITIVE,
+    "notifications.timeout_seconds": POSITIVE,
+    **FAILOVER_RULES,
 }
