@@ -13,12 +13,16 @@ from pathlib import Path
 import pytest
 
 from holdfast import config
+from holdfast.config_failover import TimingConfig
+from holdfast.errors import ConfigurationError
+from holdfast.failover import protocol
 from support.repository import ROOT, read_yaml
 
 EXAMPLE = ROOT / "inventories/production/group_vars/all/vault.yml.example"
 SITES = {
     "lab": ["-i", "inventories/lab"],
     "production": ["-i", "inventories/production", "-e", f"@{EXAMPLE}"],
+    "guarded": ["-i", "inventories/lab", "-e", '{"mysql_guard_enabled": true}'],
     "plain": [
         "-i",
         "inventories/lab",
@@ -47,7 +51,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         }
         done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-        for host in ("db1", "db2"):
+        for host in ("db1", "db2", "app1"):
             for name, text in json.loads((folder / f"{host}.json").read_text()).items():
                 path = folder / host / name.removesuffix(".j2")
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,8 +66,42 @@ def test_the_programs_take_the_configuration(rendered: dict[str, Path], site: st
     loaded = config.load(rendered[site] / host / "etc/holdfast/config.yml")
     assert loaded.host == host
     assert loaded.backup.engine == ("xtrabackup" if site == "production" else "clone")
-    assert (loaded.notifications.telegram is not None) == (site != "lab")
+    assert (loaded.notifications.telegram is not None) == (site in ("production", "plain"))
     assert loaded.store.encrypted == (site != "plain")
+
+
+@pytest.mark.parametrize("host", ["db1", "db2", "app1"])
+def test_the_guarded_site_knows_who_is_who(rendered: dict[str, Path], host: str) -> None:
+    failover = config.load(rendered["guarded"] / host / "etc/holdfast/config.yml").failover
+    assert [each.name for each in failover.database_hosts] == ["db1", "db2"]
+    assert failover.keeper.host == "app1" and failover.keeper.address in failover.app_addresses
+    assert failover.keeper.address not in {each.address for each in failover.database_hosts}
+    assert failover.tls.key_file.parent == Path("/etc/holdfast/tls" if host == "app1" else "/etc/mysql/tls")
+
+
+@pytest.mark.parametrize("host", ["db1", "app1"])
+def test_without_guards_a_program_that_needs_them_says_so(rendered: dict[str, Path], host: str) -> None:
+    loaded = config.load(rendered["plain"] / host / "etc/holdfast/config.yml")
+    with pytest.raises(ConfigurationError, match="failover: is null") as caught:
+        _ = loaded.failover
+    assert "mysql_guard_enabled" in caught.value.remedy
+
+
+def test_a_program_that_needs_a_server_says_so_on_an_app_host(rendered: dict[str, Path]) -> None:
+    loaded = config.load(rendered["lab"] / "app1/etc/holdfast/config.yml")
+    for section in ("mysql", "backup", "recovery", "store"):
+        with pytest.raises(ConfigurationError, match=f"{section}: is null"):
+            getattr(loaded, section)
+
+
+def test_the_times_are_those_of_the_protocol(rendered: dict[str, Path]) -> None:
+    timing = read_yaml("roles/holdfast_programs/vars/main.yml")["__holdfast_programs_timing"]
+    assert set(timing) == set(TimingConfig.__dataclass_fields__)
+    constants = {name: getattr(protocol, name.upper()) for name in timing if hasattr(protocol, name.upper())}
+    assert len(constants) == 8
+    assert {name: timing[name] for name in constants} == constants
+    lab = config.load(rendered["guarded"] / "db1/etc/holdfast/config.yml").failover.timing
+    assert lab.silence_seconds < timing["silence_seconds"] and lab.no_progress_seconds == timing["no_progress_seconds"]
 
 
 @pytest.mark.parametrize("site", SITES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import socket
 import subprocess
 from collections.abc import Callable
@@ -76,6 +77,51 @@ CONFIGURATION: dict[str, Any] = {
     "failover": None,
     "notifications": {"telegram": None, "command": [], "timeout_seconds": 20, "runbooks": "docs/runbooks"},
 }
+
+
+FAILOVER: dict[str, Any] = {
+    "manager": "mysql_failover",
+    "fence_policy": "proceed",
+    "tls": {"ca_file": "/tls/ca.pem", "certificate_file": "/tls/cert.pem", "key_file": "/tls/key.pem"},
+    "keeper": {"host": "app1", "address": "127.0.0.1", "port": 7330, "record_file": "/record/record.json"},
+    "database_hosts": [
+        {
+            "name": name,
+            "address": "127.0.0.1",
+            "mysql_port": 3306,
+            "admin_port": 33062,
+            "guard_port": 7331,
+            "relay_admin_port": 3307,
+            "relay_guard_port": 7332,
+            "health_port": 7333,
+        }
+        for name in ("db1", "db2")
+    ],
+    "app_addresses": ["127.0.0.1"],
+    "guard_account_file": "/etc/holdfast/secrets/mysql-guard.cnf",
+    "fence_account_file": "/etc/holdfast/secrets/mysql-fence.cnf",
+    "replication_account_file": "/etc/holdfast/secrets/mysql-replication.cnf",
+    "robot": None,
+    "timing": {
+        "tick_seconds": 1,
+        "no_progress_seconds": 10,
+        "isolation_seconds": 5,
+        "statement_seconds": 5,
+        "sql_silent_seconds": 10,
+        "marker_seconds": 2,
+        "grey_failure_seconds": 30,
+        "silence_seconds": 30,
+        "heartbeat_window_seconds": 10,
+        "fence_step_seconds": 10,
+        "drain_seconds": 30,
+    },
+}
+
+
+@pytest.fixture
+def failover_section() -> dict[str, Any]:
+    """A valid section `failover`, for a test to change and to hand to `configuration(failover=...)`."""
+    return copy.deepcopy(FAILOVER)
 
 
 @pytest.fixture

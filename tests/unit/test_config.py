@@ -65,6 +65,58 @@ def test_what_is_wrong_is_named_by_its_path(configuration: Build, path: str, val
     assert caught.value.what == message
 
 
+def test_the_section_failover_is_read(configuration: Build, failover_section: dict[str, Any]) -> None:
+    failover_section["robot"] = {
+        "api_url": "http://robot",
+        "account_file": "/etc/holdfast/secrets/robot-account",
+        "servers": ["db1=321", "db2=322"],
+    }
+    failover = config.parse(configuration(failover=failover_section)).failover
+    assert [host.name for host in failover.database_hosts] == ["db1", "db2"]
+    assert failover.timing.marker_seconds == 2.0
+    assert failover.robot is not None and failover.robot.servers == ("db1=321", "db2=322")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("manager",), "orchestrator", "manager: is 'orchestrator', must be mysql_failover or replication_manager"),
+        (("fence_policy",), "hope", "fence_policy: is 'hope', must be proceed or hold"),
+        (("keeper", "port"), 0, "keeper.port: is 0, must be a port, 1 to 65535"),
+        (("database_hosts", 1, "guard_port"), 70000, "database_hosts[1].guard_port: is 70000, must be a port"),
+        (
+            ("database_hosts", 1, "guard_port"),
+            "7331",
+            "database_hosts[1].guard_port: must be a whole number, not '7331'",
+        ),
+        (("database_hosts", 0, "name"), "db2", "database_hosts: is "),
+        (("database_hosts",), [], "database_hosts: is [], must be two hosts or more, each once"),
+        (("database_hosts",), {}, "database_hosts: must be a list of mappings"),
+        (("robot",), {"api_url": "x", "account_file": "/x", "servers": ["db1"]}, "robot.servers: is ['db1'], must be"),
+        (("timing", "tick_seconds"), 0, "timing.tick_seconds: is 0, must be more than 0 and at most 3600"),
+        (("timing", "tick_seconds"), True, "timing.tick_seconds: must be a number, not True"),
+        (("timing", "tick"), 1, "timing.tick: unknown key"),
+    ],
+)
+def test_what_is_wrong_in_the_section_failover_is_named(
+    configuration: Build, failover_section: dict[str, Any], place: tuple[Any, ...], value: Any, message: str
+) -> None:
+    section: Any = failover_section
+    for key in place[:-1]:
+        section = section[key]
+    section[place[-1]] = value
+    with pytest.raises(ConfigurationError) as caught:
+        config.parse(configuration(failover=failover_section))
+    assert caught.value.what.startswith(f"failover.{message}")
+
+
+def test_a_section_without_a_part_is_missed_by_name(configuration: Build) -> None:
+    loaded = config.parse(configuration(mysql=None, backup=None, recovery=None, store=None))
+    for section in ("mysql", "backup", "recovery", "store", "failover"):
+        with pytest.raises(ConfigurationError, match=f"{section}: is null, but this program needs it"):
+            getattr(loaded, section)
+
+
 @pytest.mark.parametrize("text", ["[1", "just text", ""])
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "config.yml"
