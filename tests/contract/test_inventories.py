@@ -66,6 +66,16 @@ def test_every_required_input_of_every_role_is_set_for_a_database_host(
 
 
 @pytest.mark.parametrize("name", ["lab", "production"])
+def test_every_required_input_of_replication_manager_is_set_for_an_app_host(
+    inventories: dict[str, dict[str, Any]], name: str
+) -> None:
+    given = inventories[name]["_meta"]["hostvars"]["app1"]
+    options = options_of("replication_manager")
+    assert {option for option, spec in options.items() if spec.get("required")} - set(given) == set()
+    assert {option for option in given if option.startswith("replication_manager_")} - set(options) == set()
+
+
+@pytest.mark.parametrize("name", ["lab", "production"])
 def test_an_inventory_sets_no_input_that_no_role_has(inventories: dict[str, dict[str, Any]], name: str) -> None:
     given = set(inventories[name]["_meta"]["hostvars"]["db1"])
     known = {option for role in ROLES for option in options_of(role)}
@@ -83,7 +93,8 @@ def test_every_secret_that_production_uses_is_in_the_vaults_example_and_the_othe
 
 
 def test_production_takes_every_secret_from_the_vault(inventories: dict[str, dict[str, Any]]) -> None:
-    variables = inventories["production"]["_meta"]["hostvars"]["db1"]
+    hosts = inventories["production"]["_meta"]["hostvars"]
+    variables = {**hosts["app1"], **hosts["db1"]}
     for role in ROLES:
         for name, option in options_of(role).items():
             if re.search(r"_(password|passphrase|token|secrets|salt)$", name) and option.get("required"):
