@@ -24,7 +24,10 @@ SITE_SWITCHES = {
     "mysql_guard_enabled",
     "local_packages_dir",
 }
-PROVISIONED = ("host_baseline", "holdfast_programs", "mysql_server", "mysql_replication", "mysql_backup")
+ROLES_OF = {
+    "db1": ("host_baseline", "holdfast_programs", "mysql_server", "mysql_replication", "mysql_backup", "mysql_guard"),
+    "app1": ("host_baseline", "holdfast_programs", "mysql_failover", "replication_manager", "haproxy", "proxysql"),
+}
 
 
 def inventory(name: str) -> dict[str, Any]:
@@ -49,35 +52,23 @@ def test_an_inventory_has_two_database_hosts_and_an_app_host(inventories: dict[s
     assert inventories[name]["app"]["hosts"] == ["app1"]
 
 
+@pytest.mark.parametrize("host", ROLES_OF)
 @pytest.mark.parametrize("name", ["lab", "production"])
-def test_every_required_input_of_every_role_is_set_for_a_database_host(
-    inventories: dict[str, dict[str, Any]], name: str
+def test_every_required_input_of_every_role_is_set_for_its_hosts(
+    inventories: dict[str, dict[str, Any]], name: str, host: str
 ) -> None:
-    given = set(inventories[name]["_meta"]["hostvars"]["db1"])
-    required = {
-        option
-        for role in ROLES
-        if role in PROVISIONED
-        for option, spec in options_of(role).items()
-        if spec.get("required")
-    }
+    given = set(inventories[name]["_meta"]["hostvars"][host])
+    required = {option for role in ROLES_OF[host] for option, spec in options_of(role).items() if spec.get("required")}
     assert required - given == set()
     assert SITE_SWITCHES - given == set()
 
 
+@pytest.mark.parametrize("host", ROLES_OF)
 @pytest.mark.parametrize("name", ["lab", "production"])
-def test_every_required_input_of_replication_manager_is_set_for_an_app_host(
-    inventories: dict[str, dict[str, Any]], name: str
+def test_an_inventory_sets_no_input_that_no_role_has(
+    inventories: dict[str, dict[str, Any]], name: str, host: str
 ) -> None:
-    given = inventories[name]["_meta"]["hostvars"]["app1"]
-    options = options_of("replication_manager")
-    assert {option for option, spec in options.items() if spec.get("required")} - set(given) == set()
-    assert {option for option in given if option.startswith("replication_manager_")} - set(options) == set()
-
-
-@pytest.mark.parametrize("name", ["lab", "production"])
-def test_an_inventory_sets_no_input_that_no_role_has(inventories: dict[str, dict[str, Any]], name: str) -> None:
-    given = set(inventories[name]["_meta"]["hostvars"]["db1"])
+    given = set(inventories[name]["_meta"]["hostvars"][host]) - SITE_SWITCHES
     known = {option for role in ROLES for option in options_of(role)}
     prefixes = tuple(f"{role}_" for role in ROLES)
     assert {variable for variable in given if variable.startswith(prefixes)} - known == set()
@@ -92,10 +83,10 @@ def test_every_secret_that_production_uses_is_in_the_vaults_example_and_the_othe
     )
 
 
-def test_production_takes_every_secret_from_the_vault(inventories: dict[str, dict[str, Any]]) -> None:
-    hosts = inventories["production"]["_meta"]["hostvars"]
-    variables = {**hosts["app1"], **hosts["db1"]}
-    for role in ROLES:
+@pytest.mark.parametrize("host", ROLES_OF)
+def test_production_takes_every_secret_from_the_vault(inventories: dict[str, dict[str, Any]], host: str) -> None:
+    variables = inventories["production"]["_meta"]["hostvars"][host]
+    for role in ROLES_OF[host]:
         for name, option in options_of(role).items():
             if re.search(r"_(password|passphrase|token|secrets|salt)$", name) and option.get("required"):
                 assert "vault_" in json.dumps(variables[name]), f"{name} is not taken from the vault"

@@ -15,6 +15,7 @@ TABLE = (
 )
 DIGESTS = "SELECT id, SHA2(CONCAT_WS('|', version, customer, cents, note, placed_at), 256) FROM `{database}`.`{table}`"
 FIRST_STEP = 1_000_000
+WRITER_PORT = 6033
 
 
 class Workload:
@@ -28,9 +29,14 @@ class Workload:
         *,
         rate: float = 50,
         seed: int = 0,
+        through_proxy: bool = False,
     ) -> None:
-        """Name the database (made anew by `prepare`); `rate` is rows a second and table, at most."""
+        """Name the database (made anew by `prepare`); `rate` is rows a second and table, at most.
+
+        `through_proxy`: the writer calls the proxy of its own host, as an application does, and not the primary.
+        """
         self.lab, self.database, self.tables, self.rate, self.seed = lab, database, tables, rate, seed
+        self.through_proxy = through_proxy
         self.unit = f"holdfast-writer-{database.replace('_', '-')}"
         self.path = f"{FOLDER}/{database}.ledger"
         self._starts = 0
@@ -56,12 +62,14 @@ class Workload:
         app.run("rm", "-f", self.path)
 
     def start(self) -> None:
-        """Start the writer against the current primary, and wait for its first acknowledged row."""
+        """Start the writer against the current primary or the proxy, and wait for its first acknowledged row."""
         before = self.acknowledged()
         self._starts += 1
+        direct = ("--host", self.lab.primary().address)
+        proxied = ("--host", self.lab.app1.address, "--port", str(WRITER_PORT), "--patience", "70")
         self.lab.app1.run(
             "systemd-run", "--quiet", "--collect", f"--unit={self.unit}", "/usr/bin/python3", f"{FOLDER}/writer.py",
-            "--host", self.lab.primary().address, "--user", f"{self.database}_writer", "--database", self.database,
+            *(proxied if self.through_proxy else direct), "--user", f"{self.database}_writer", "--database", self.database,
             "--password-file", f"{FOLDER}/{self.database}.password", "--ca", f"{FOLDER}/ca.pem", "--ledger", self.path,
             "--rate", str(self.rate), "--seed", str(self.seed), "--first", str(self._starts * FIRST_STEP), *self.tables,
         )  # fmt: skip

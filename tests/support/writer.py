@@ -61,12 +61,11 @@ def digest_of(row: tuple[Any, ...]) -> str:
 
 
 def connect(arguments: argparse.Namespace) -> pymysql.connections.Connection[Any]:
-    """Open a TLS connection whose server certificate is checked against the lab's CA."""
+    """Open a TLS connection; the certificate must be the lab's and carry the name or address that is called."""
     password = Path(arguments.password_file).read_text(encoding="utf-8").strip()
     return pymysql.connect(
-        host=arguments.host, user=arguments.user, password=password, database=arguments.database, autocommit=True,
-        charset="utf8mb4", connect_timeout=5, read_timeout=60,
-        ssl={"ca": arguments.ca, "check_hostname": False},
+        host=arguments.host, port=arguments.port, user=arguments.user, password=password, database=arguments.database,
+        autocommit=True, charset="utf8mb4", connect_timeout=arguments.patience, read_timeout=60, ssl={"ca": arguments.ca},
     )  # fmt: skip
 
 
@@ -106,6 +105,8 @@ def main() -> None:
     """Write until SIGTERM."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--host", required=True)
+    parser.add_argument("--port", type=int, default=3306, help="6033 of an app host: through its proxy")
+    parser.add_argument("--patience", type=float, default=5, help="seconds for a connection: a proxy lets it wait")
     parser.add_argument("--user", required=True)
     parser.add_argument("--password-file", required=True)
     parser.add_argument("--ca", required=True)
