@@ -56,6 +56,11 @@ def test_binlog_archive_failed(backed_up: Lab, tmp_path: Path) -> None:
     follow(backed_up, "binlog_archive_failed.md", tmp_path)
 
 
+def test_keeper(backed_up: Lab, tmp_path: Path) -> None:
+    said = follow(backed_up, "keeper.md", tmp_path)
+    assert "primary  db" in said and "Active: active (running)" in said
+
+
 def test_every_runbook_that_a_message_names_exists_and_is_tested() -> None:
     sources = [path.read_text() for path in (REPOSITORY / "scripts").rglob("*.py")]
     named = {name for text in sources for name in re.findall(r'"([a-z_]+\.md)"', text)}

@@ -69,7 +69,8 @@ class Workload:
         proxied = ("--host", self.lab.app1.address, "--port", str(WRITER_PORT), "--patience", "70")
         self.lab.app1.run(
             "systemd-run", "--quiet", "--collect", f"--unit={self.unit}", "/usr/bin/python3", f"{FOLDER}/writer.py",
-            *(proxied if self.through_proxy else direct), "--user", f"{self.database}_writer", "--database", self.database,
+            *(proxied if self.through_proxy else direct),
+            "--user", f"{self.database}_writer", "--database", self.database,
             "--password-file", f"{FOLDER}/{self.database}.password", "--ca", f"{FOLDER}/ca.pem", "--ledger", self.path,
             "--rate", str(self.rate), "--seed", str(self.seed), "--first", str(self._starts * FIRST_STEP), *self.tables,
         )  # fmt: skip

@@ -65,7 +65,8 @@ def connect(arguments: argparse.Namespace) -> pymysql.connections.Connection[Any
     password = Path(arguments.password_file).read_text(encoding="utf-8").strip()
     return pymysql.connect(
         host=arguments.host, port=arguments.port, user=arguments.user, password=password, database=arguments.database,
-        autocommit=True, charset="utf8mb4", connect_timeout=arguments.patience, read_timeout=60, ssl={"ca": arguments.ca},
+        autocommit=True, charset="utf8mb4", connect_timeout=arguments.patience, read_timeout=60,
+        ssl={"ca": arguments.ca},
     )  # fmt: skip
 
 

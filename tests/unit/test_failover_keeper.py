@@ -257,6 +257,8 @@ def test_a_lost_record_stays_lost_otherwise(site: Site, told: list[Told], why: s
 
 
 def test_a_guard_that_is_silent_is_missed_after_ten_seconds(site: Site) -> None:
+    site.client("db1").record()
+    site.client("db2").record()
     site.seconds = 9.0
     site.client("db1").record()
     site.keeper.tick()
@@ -268,3 +270,13 @@ def test_a_guard_that_is_silent_is_missed_after_ten_seconds(site: Site) -> None:
     site.client("db2").record()
     site.keeper.tick()
     assert "over: the guard of db2" in site.texts()[1]
+
+
+def test_a_guard_that_never_came_is_missed_after_two_minutes(site: Site) -> None:
+    site.seconds = 119.0
+    site.client("db1").record()
+    site.keeper.tick()
+    assert site.messages == []
+    site.seconds = 121.0
+    site.keeper.tick()
+    assert len(site.messages) == 1 and "the guard of db2" in site.texts()[0]

@@ -22,9 +22,10 @@ from holdfast.failover.guard_alarms import GuardAlarms
 from holdfast.failover.guard_memory import Memory
 from holdfast.failover.guard_session import OverdueError, Session, dial
 from holdfast.failover.guard_view import Judge, Situation
-from holdfast.failover.guard_work import Work
+from holdfast.failover.guard_work import Salvage, Work
 from holdfast.failover.heartbeat import Heartbeat, free_bytes, is_grey
 from holdfast.failover.keeper_client import KeeperClient
+from holdfast.failover.mysqld import Mysqld
 from holdfast.failover.own_server import OwnServer
 from holdfast.failover.protocol import GuardStep
 from holdfast.failover.record import Record
@@ -54,6 +55,7 @@ class Guard:
         self._peer = peer
         self._clock = clock
         self._alarms = alarms
+        self._memory_lock = threading.Lock()
         self._memory_file = config.state_directory / "guard.json"
         self.memory = guard_memory.load(self._memory_file)
         self._clocks = Clocks(failover.timing, clock())
@@ -66,6 +68,7 @@ class Guard:
             self.server.take_hold(self.memory.answered, self.memory.pid)
         self._heartbeat = Heartbeat(config.host, lambda: dial(failover, host, None), clock)
         self._work = Work(self, failover, peer)
+        self._salvage = Salvage()
         self.record: Record | None = None
         self.swapped_alone = False
         self.leaving_until = 0.0
@@ -98,7 +101,7 @@ class Guard:
         self.server.connect()
         mysqld = self.server.mysqld
         if mysqld is not None and self.memory.answered != mysqld.instance:
-            self.remember(replace(self.memory, answered=mysqld.instance, pid=mysqld.pid))
+            self._answered_by(mysqld)
         fresh = self._ask_keeper()
         committed_began = self._heartbeat.beat.committed_began
         self.server.look(self._uuids())
@@ -116,6 +119,7 @@ class Guard:
             self._heartbeat.poke()
         errors = (self.server.error, self._keeper_error)
         self._alarms.look(situation, step, self.surroundings.seen, self._heartbeat.beat, errors)
+        self._salvage.look(situation.now, situation.errant if step is GuardStep.STAY_OUT else None)
         done = self._do(step, situation)
         return SOON_SECONDS if done or armed else self._config.failover.timing.tick_seconds
 
@@ -130,12 +134,15 @@ class Guard:
             return self._no_record("it has none")
         if record.term < self.memory.highest_term:
             return self._no_record(f"its term is {record.term}, and this guard knows term {self.memory.highest_term}")
-        self.remember(self.memory.with_record(record))
+        self.remember(lambda memory: memory.with_record(record))
         if record != self.record:
             log.info("%s", record)
         self._keeper_error = ""
         self.record, self._record_session = record, session
         return True
+
+    def _answered_by(self, mysqld: Mysqld) -> None:
+        self.remember(lambda memory: replace(memory, answered=mysqld.instance, pid=mysqld.pid))
 
     def _no_record(self, why: str) -> bool:
         if why != self._keeper_error:
@@ -143,15 +150,16 @@ class Guard:
         self._keeper_error = why
         return False
 
-    def remember(self, memory: Memory) -> None:
-        """Keep something for the next guard; a full disk does not stop this one."""
-        if memory == self.memory:
-            return
-        self.memory = memory
-        try:
-            guard_memory.save(self._memory_file, memory)
-        except ToolError as error:
-            log.error("%s", error)
+    def remember(self, change: Callable[[Memory], Memory]) -> None:
+        """Keep something for the next guard; from any thread. A full disk does not stop this one."""
+        with self._memory_lock:
+            before, self.memory = self.memory, change(self.memory)
+            if self.memory == before:
+                return
+            try:
+                guard_memory.save(self._memory_file, self.memory)
+            except ToolError as error:
+                log.error("%s", error)
 
     def _uuids(self) -> dict[str, str]:
         report = self.surroundings.seen.report

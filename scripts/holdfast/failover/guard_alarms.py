@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from holdfast.failover.guard_look import LEAVING, extra
+from holdfast.failover.guard_look import LEAVING
 from holdfast.failover.guard_view import Situation
 from holdfast.failover.heartbeat import Beat
 from holdfast.failover.protocol import GuardStep
@@ -72,11 +72,8 @@ def _replication(facts: Facts) -> str:
 
 
 def _errant(facts: Facts) -> str:
-    seen, report = facts.situation.seen, facts.situation.report
-    if facts.step is not GuardStep.STAY_OUT or seen is None or report is None:
-        return ""
-    found = extra(seen.gtid_executed, report.gtid_executed)
-    return f"{found.count()} transactions, {found.one_line()[:300]}"
+    found = facts.situation.errant if facts.step is GuardStep.STAY_OUT else None
+    return f"{found.count()} transactions, {found.one_line()[:300]}" if found else ""
 
 
 def _channel_on_primary(facts: Facts) -> str:
@@ -141,7 +138,7 @@ CAUSES: tuple[tuple[Cause, Callable[[Facts], str]], ...] = (
             15.0,
             "this server has transactions that the primary does not have: {detail}",
             "It stays out: as a replica it would differ from its source for ever.",
-            "Look at what they are, then playbooks/rebuild_replica.yml.",
+            "They are being saved offsite (a message says where). Look at them, then playbooks/rebuild_replica.yml.",
         ),
         _errant,
     ),

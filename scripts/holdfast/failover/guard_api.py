@@ -74,7 +74,8 @@ def kill(guard: Guard, term: object) -> dict[str, Any]:
     refusal = guard.memory.refusal_of_kill(term, guard.me)
     if refusal:
         raise RefusedError(409, refusal)
-    guard.remember(guard.memory.with_fence(term))
+    # first: from here on no older record is read, so that nothing opens what boots next
+    guard.remember(lambda memory: memory.with_fence(term))
     outcome = guard.server.kill()
     log.warning("fenced for term %d: %s", term, outcome)
     mysqld = guard.server.mysqld

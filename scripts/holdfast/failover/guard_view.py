@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, replace
 
-from holdfast.failover.guard_look import LEAVING, Look, gtids, peer_of, progress_of, streams_from
+from holdfast.failover.guard_look import LEAVING, Look, extra, gtids, peer_of, progress_of, streams_from
 from holdfast.failover.protocol import GuardStep, GuardTimers, GuardView, Peer, Server
 from holdfast.failover.record import Record
 from holdfast.failover.timers import Backoff, Clocks
 from holdfast.failover.wire import GuardReport
+from holdfast.gtid import GtidSet
 
 # only on a record that was read just now: an isolated server that opens itself on an old one would close again at once
 NEEDS_CONTACT = frozenset(
@@ -61,6 +62,13 @@ class Situation:
     def streams(self) -> bool:
         """Whether the peer replicates from this server."""
         return self.report is not None and streams_from(self.report, self.me)
+
+    @property
+    def errant(self) -> GtidSet:
+        """What this server has and its peer has not, both as seen last. ValueError."""
+        if self.seen is None or self.report is None:
+            return GtidSet()
+        return extra(self.seen.gtid_executed, self.report.gtid_executed)
 
 
 class Judge:

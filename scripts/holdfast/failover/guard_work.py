@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from holdfast.config_failover import DatabaseHostConfig, FailoverConfig
@@ -12,11 +15,18 @@ from holdfast.failover.guard_look import extra
 from holdfast.failover.guard_session import Session
 from holdfast.failover.protocol import GuardStep
 from holdfast.failover.record import Change, SwapRequest
+from holdfast.gtid import GtidSet
+from holdfast.process import run
 
 if TYPE_CHECKING:
     from holdfast.failover.guard import Guard
     from holdfast.failover.guard_view import Situation
 
+log = logging.getLogger(__name__)
+
+SALVAGE = "/usr/local/bin/mysql-salvage"
+SALVAGE_AFTER_SECONDS = 15.0
+SALVAGE_SECONDS = 3600.0
 COMPARE_SECONDS = 3.0
 COMPARE_PAUSE_SECONDS = 0.3
 
@@ -106,3 +116,34 @@ class Work:
                 guard_steps.stop_replica(session)
                 return f"stopped again: only this server has {errant.one_line()}"
             time.sleep(COMPARE_PAUSE_SECONDS)
+
+
+class Salvage:
+    """Has errant transactions saved, each set once, by a program of its own: reading binary logs takes a while."""
+
+    def __init__(self, start: Callable[[str], None] | None = None) -> None:
+        self._start = start or self._in_a_thread
+        self._since: float | None = None
+        self._saved: set[str] = set()
+
+    def look(self, now: float, errant: GtidSet | None) -> None:
+        """`errant` None: nothing stays out. What lasts a moment may be a commit that its source is about to end."""
+        if not errant:
+            self._since = None
+            return
+        if self._since is None:
+            self._since = now
+        if now - self._since >= SALVAGE_AFTER_SECONDS and errant.one_line() not in self._saved:
+            self._saved.add(errant.one_line())
+            log.warning("errant transactions are being saved: %s", errant.one_line())
+            self._start(errant.one_line())
+
+    @staticmethod
+    def _in_a_thread(gtids: str) -> None:
+        def save() -> None:
+            try:
+                run([SALVAGE, gtids], name="mysql-salvage", timeout_seconds=SALVAGE_SECONDS)
+            except ToolError as error:  # it has told people itself
+                log.error("%s", error)
+
+        threading.Thread(target=save, name="salvage", daemon=True).start()

@@ -20,6 +20,8 @@ from holdfast.failover.wire import from_json, to_json
 MANAGER = "manager"
 OF_GUARDS = (Change.TO_NONE, Change.TO_REPLICA)
 GUARD_SILENT_SECONDS = 10.0
+# a keeper that has just started: the playbook puts it there before the guards
+GUARD_FIRST_SECONDS = 120.0
 REBUILD_EVERY_SECONDS = 10.0
 RUNBOOK = "keeper.md"
 
@@ -50,7 +52,7 @@ class Keeper:
         self._clock = clock
         self._lock = threading.Lock()
         self._names = {host.name for host in failover.database_hosts}
-        self._heard = dict.fromkeys(self._names, clock())
+        self._heard = dict.fromkeys(self._names, clock() + GUARD_FIRST_SECONDS - GUARD_SILENT_SECONDS)
         self._rebuild_at = clock()
 
     @property
