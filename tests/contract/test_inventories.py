@@ -26,7 +26,7 @@ SITE_SWITCHES = {
 }
 ROLES_OF = {
     "db1": ("host_baseline", "holdfast_programs", "mysql_server", "mysql_replication", "mysql_backup", "mysql_guard"),
-    "app1": ("host_baseline", "holdfast_programs", "mysql_failover", "haproxy", "proxysql"),
+    "app1": ("host_baseline", "holdfast_programs", "mysql_failover", "replication_manager", "haproxy", "proxysql"),
 }
 
 
