@@ -15,7 +15,7 @@ from support import guarded
 from support.hosts import CommandError, Host, Lab, wait_until
 
 CONFIGURATION = "/etc/holdfast/config.yml"
-MEMORY = "/var/lib/holdfast/failover"
+MEMORY = "/var/lib/holdfast/state/failover"
 TOLD = "/var/lib/holdfast/told"
 REPLICATION_ACCOUNT = "/etc/holdfast/secrets/mysql-replication.cnf"
 MANAGERS = {"mysql_failover": "mysql-failover", "replication_manager": "replication-manager"}
