@@ -56,6 +56,8 @@ class Conductor:
         window = self.site.times.heartbeat_window_seconds
         if record is None or roles is None or not record.opened:
             raise self._held(seen, order)
+        if order.ordered and not order.loss_allowed and explain.reasons(seen, window, None, ordered=True):
+            raise self._held(seen, order)  # all of it at once, rather than what is met first
         candidate = candidate or Candidate(self.site, roles.candidate)
         try:
             candidate.connect()
