@@ -64,9 +64,7 @@ class Conductor:
             instance = candidate.confirm()
         except HoldfastError as error:
             candidate.leave()
-            raise HeldError(
-                f"{roles.candidate.name}: {error.what}", meaning=error.meaning, remedy=error.remedy
-            ) from None
+            raise HeldError(error.what, meaning=error.meaning, remedy=error.remedy) from None
         view = view_of(
             seen,
             window,
