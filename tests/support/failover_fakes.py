@@ -37,6 +37,7 @@ class FakeMysqld:
     executed: str = ""
     relay: str = ""
     sessions: int = 3
+    beats: int = 0  # what its guard committed as the primary
     events: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -223,6 +224,10 @@ class FakeRoute:
         mine = record is not None and record.opened and record.primary == UUIDS[self.name]
         if mine and self.world.guard_opens and db.running:
             db.read_only = db.offline = False
+            db.beats += self.name == "db2"
+            db.executed = f"{db.executed.partition(',' + UUIDS['db2'])[0]}" + (
+                f",{UUIDS['db2']}:1-{db.beats}" if db.beats else ""
+            )
         server = db.server(db.instance) if db.running else None
         age = self.world.guard_age if db.running else 99.0
         connected = db.receiving and f"{self.name}.io" not in self.world.broken

@@ -75,7 +75,9 @@ class Session(Protocol):
 class Route(Protocol):
     """One way to a database host: straight, or through the relay of another."""
 
-    label: str
+    @property
+    def label(self) -> str:
+        """How people call it."""
 
     def connect(self) -> Session:
         """Log in by SQL."""
