@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -153,11 +152,24 @@ def test_an_old_primary_that_came_back_meanwhile_changes_nothing_for_it(site: Si
 def test_an_alert_is_left_at_once_for_a_unit_that_sends_it(site: Site, tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     spool.mkdir()
-    program = (sys.executable, str(ROOT / "scripts/mysql_repman_alert.py"), "--spool", str(spool))
-    site.manager.alert_script = program
-    began = time.monotonic()
+    text = (ROOT / "roles/replication_manager/templates/usr/local/bin/mysql-repman-tell.j2").read_text()
+    program = tmp_path / "mysql-repman-tell"
+    program.write_text(
+        text.replace("{{ ansible_managed | comment }}\n", "").replace(
+            "{{ __replication_manager_messages }}", str(tmp_path)
+        )
+    )
+    program.chmod(0o755)
+    closed = program.with_name("mysql-repman-tell-closed")
+    closed.symlink_to(program)
+    site.manager.alert_script = (str(program),)
     site.manager.alert("10.0.0.11:3306", "Suspect", "Failed")
-    assert time.monotonic() - began < 5
-    (left,) = (json.loads(path.read_text()) for path in spool.iterdir())
-    assert "10.0.0.11:3306 does not answer" in left["head"]
-    assert "script exited 0" in site.manager.log[-1]
+    site.manager.alert_script = (str(closed),)
+    site.manager.alert("", "", "")
+    assert [line[:15] for line in site.manager.log[-2:]] == ["script exited 0"] * 2
+    left = sorted(path.read_text() for path in spool.iterdir())
+    assert left == [
+        "mysql-repman-tell\nshop\n10.0.0.11:3306\nSuspect\nFailed\n",
+        "mysql-repman-tell-closed\nshop\n\n\n\n",
+    ]
+    assert {path.suffix for path in spool.iterdir()} == {".told"}

@@ -7,6 +7,7 @@ import pytest
 from provisioning.conftest import rerun
 from support.hosts import Lab
 
+APP = ("--limit", "app1")
 PACKAGE = "proxysql_3*.deb"
 FILES = {
     "/etc/proxysql.cnf": "root proxysql 640",
@@ -33,9 +34,9 @@ def is_active(lab: Lab, unit: str) -> bool:
 def test_without_its_package_everything_of_proxysql_but_itself_is_there(lab: Lab) -> None:
     if has_package(lab):
         pytest.skip("proxysql: its package is there, the other test has it")
-    first = rerun("proxy", variables={"proxy": "proxysql"})
+    first = rerun("proxy", *APP, variables={"proxy": "proxysql"})
     assert "ProxySQL is not installed on app1: /srv/packages has no proxysql_3.0.11*.deb" in first.words
-    assert set(rerun("proxy", variables={"proxy": "proxysql"}).changed.values()) == {0}
+    assert set(rerun("proxy", *APP, variables={"proxy": "proxysql"}).changed.values()) == {0}
     for path, expected in FILES.items():
         assert lab.app1.run("stat", "--format=%U %G %a", path).out.strip() == expected, path
     key = lab.app1.run("openssl", "verify", "-CAfile", "/etc/proxysql/ca.pem", "/etc/proxysql/cert.pem")
@@ -48,11 +49,11 @@ def test_the_switch_moves_a_live_site_from_one_proxy_to_the_other_and_back(lab: 
     if not has_package(lab):
         pytest.skip("proxysql: no package of it in the local folder (HOLDFAST_PACKAGES)")
     try:
-        rerun("proxy", variables={"proxy": "proxysql"})
+        rerun("proxy", *APP, variables={"proxy": "proxysql"})
         assert is_active(lab, "proxysql") and not is_active(lab, "haproxy")
         assert lab.app1.run("systemctl", "is-enabled", "haproxy", check=False).out.strip() == "disabled"
-        assert set(rerun("proxy", variables={"proxy": "proxysql"}).changed.values()) == {0}
+        assert set(rerun("proxy", *APP, variables={"proxy": "proxysql"}).changed.values()) == {0}
     finally:
-        rerun("proxy")
+        rerun("proxy", *APP)
     assert is_active(lab, "haproxy") and not is_active(lab, "proxysql")
-    assert set(rerun("proxy").changed.values()) == {0}
+    assert set(rerun("proxy", *APP).changed.values()) == {0}

@@ -91,7 +91,7 @@ def test_systemd_takes_the_units(app: Host) -> None:
 
 def test_a_message_reaches_people_through_the_unit_that_sends_it(app: Host) -> None:
     app.run("systemctl", "start", "mysql-repman-alert.path")
-    assert as_repman(app, "mysql-repman-alert", "lab", "10.0.0.1:3306", "Suspect", "Failed") == 0
+    assert as_repman(app, "mysql-repman-tell", "lab", "10.0.0.1:3306", "Suspect", "Failed") == 0
     spool = "/var/lib/holdfast/repman/spool"
     wait_until(lambda: app.run("sh", "-c", f"ls {spool}").out == "", "the message was sent", limit_seconds=20)
     if not has_package(app):

@@ -112,6 +112,18 @@ def test_what_was_left_is_sent_in_order_and_stays_while_it_cannot_be(tmp_path: P
     assert list(spool.iterdir()) == []
 
 
+def test_what_replication_manager_told_is_sent_or_dropped_by_what_it_means(tmp_path: Path, configuration: Any) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    (spool / "1.told").write_text("mysql-repman-tell\nshop\n\nERR00027\n")
+    (spool / "2.told").write_text("mysql-repman-tell\nshop\ndb1:3306\nWARN0084\n")
+    (spool / "3.told").write_text("mysql-repman-tell-closed\nshop\n\nERR00027\n")
+    assert repman_spool.send_all(loaded(tmp_path, configuration), spool) == []
+    heads = [line for line in (tmp_path / "told").read_text().splitlines() if "ERR00027" in line]
+    assert [head[:8] for head in heads] == ["FAILOVER", "OK failo"]
+    assert list(spool.iterdir()) == []
+
+
 def test_a_message_that_cannot_be_read_is_put_aside(tmp_path: Path, configuration: Any) -> None:
     spool = tmp_path / "spool"
     spool.mkdir()

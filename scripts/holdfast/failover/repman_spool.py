@@ -14,10 +14,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from holdfast.config import Config
-from holdfast.failover.repman import Alert
+from holdfast.errors import UsageError
+from holdfast.failover.repman import Alert, alert_of
 from holdfast.notify import send
 
 SPOOL = Path("/var/lib/holdfast/repman/spool")
+# The name under which Replication Manager's script is called for a state that is over.
+CLOSED = "mysql-repman-tell-closed"
 # A site whose Telegram is down for a day has other worries than the oldest of these.
 KEPT = 500
 
@@ -42,18 +45,27 @@ def text_of(alert: Alert, config: Config) -> str:
 
 def send_all(config: Config, spool: Path = SPOOL) -> list[str]:
     """Send what the spool holds, oldest first; what failed, in words. What was not sent stays, the newest 500 of it."""
-    waiting = sorted(spool.glob("*.json"))
+    waiting = sorted([*spool.glob("*.json"), *spool.glob("*.told")])
     for old in waiting[:-KEPT]:
         old.unlink(missing_ok=True)
     for path in waiting[-KEPT:]:
         try:
-            alert = Alert(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            alert = _read(path)
+        except (OSError, ValueError, TypeError, UsageError) as error:
             with contextlib.suppress(OSError):
                 path.rename(path.with_suffix(".unreadable"))
             return [f"{path}: cannot be read and was put aside: {error}"]
-        failures = send(config.notifications, text_of(alert, config))
+        failures = [] if alert is None else send(config.notifications, text_of(alert, config))
         if failures:
             return failures
         path.unlink(missing_ok=True)
     return []
+
+
+def _read(path: Path) -> Alert | None:
+    """A message; None for what Replication Manager told and nobody needs to know."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".json":
+        return Alert(**json.loads(text))
+    name, *told = text.removesuffix("\n").split("\n")
+    return alert_of(told, closed=name == CLOSED)
