@@ -13,12 +13,18 @@ from support.guarded import Probe, cut, in_sync, log_of, mysqld_pid, record, rep
 from support.hosts import Lab, wait_until
 
 OPEN_ALONE, OPEN, OFFLINE = (0, 0, 0), (0, 0, 1), 1
-ONE_BY_ONE = pytest.mark.usefixtures("settled")
-pytestmark = ONE_BY_ONE
+pytestmark = pytest.mark.usefixtures("settled")
+
+
+@pytest.fixture(scope="module")
+def nobody_promotes(lab: Lab) -> Iterator[None]:
+    """No manager is at work: what the guards do by themselves is looked at."""
+    with stopped(lab.app1, "mysql-failover"):
+        yield
 
 
 @pytest.fixture
-def settled(lab: Lab) -> Iterator[None]:
+def settled(lab: Lab, nobody_promotes: None) -> Iterator[None]:
     """A pair in health before, and after: each test leaves nothing to do for a person."""
     guarded.settle(lab)
     yield
