@@ -80,6 +80,7 @@ BACKUP_RESTORE = Stage(
 STAGES = (CHECK, SIMULATION, DEFAULT, BACKUP_RESTORE)
 LONG = (
     Stage("simulation", ((*PYTEST, "-m", "long", "tests/simulation"),), needs_lab=False),
+    Stage("lab", ((*PYTEST, "tests/lab"),)),
     Stage("benchmark", ((sys.executable, "tests/benchmark/backup_overhead.py"),)),
 )
 

@@ -7,6 +7,7 @@ Runs on the controller with the standard library alone, so that it works before 
 Environment:
     HOLDFAST_LAB       number of the lab, 1..250 (default 1): several labs can stand side by side.
     HOLDFAST_CACHE     where images and container storage live (default ~/.cache/holdfast).
+    HOLDFAST_RUN       where what lives until the next boot lies (default /run/holdfast-lab).
     HOLDFAST_PACKAGES  folder of vendor .deb files, mounted read-only into each host (default <cache>/packages).
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -24,6 +26,7 @@ from pathlib import Path
 from images import build_image, image_tag
 from space import (
     CACHE,
+    CGROUPS,
     INSIDE,
     PACKAGES,
     RECIPES,
@@ -39,8 +42,6 @@ from space import (
     say,
 )
 
-CGROUPS = Path("/sys/fs/cgroup/holdfast")
-
 
 def create_networks() -> None:
     """Make the private VLAN (no way out) and the public network (by which packages come) of this lab."""
@@ -48,7 +49,19 @@ def create_networks() -> None:
     for name, second, options in (("private", 203, ["--internal"]), ("public", 204, [])):
         network = f"holdfast{number}-{name}"
         if run("podman", "network", "exists", network, check=False).returncode != 0:
+            remove_bridge(f"10.{second}.{number}.1")
             run("podman", "network", "create", *options, "--subnet", f"10.{second}.{number}.0/24", network, quiet=True)
+
+
+def remove_bridge(address: str) -> None:
+    """Remove the bridge with this address, if there is one.
+
+    Podman takes a network's bridge away with its last container. After everything that a session left running was
+    killed it does not, and then refuses the network: "subnet is already used on the host" (seen).
+    """
+    for link in json.loads(output_of("ip", "-json", "-4", "address", "show", "type", "bridge") or "[]"):
+        if any(entry.get("local") == address for entry in link.get("addr_info", [])):
+            run("ip", "link", "delete", link["ifname"], quiet=True)
 
 
 def in_own_cgroup(name: str, argv: list[str]) -> list[str]:

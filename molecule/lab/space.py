@@ -17,7 +17,8 @@ HERE = Path(__file__).resolve().parent
 RECIPES = json.loads((HERE / "recipes.json").read_text())
 CACHE = Path(os.environ.get("HOLDFAST_CACHE") or Path.home() / ".cache" / "holdfast")
 PACKAGES = Path(os.environ.get("HOLDFAST_PACKAGES") or CACHE / "packages")
-RUN = Path("/run/holdfast-lab")
+RUN = Path(os.environ.get("HOLDFAST_RUN") or "/run/holdfast-lab")
+CGROUPS = Path("/sys/fs/cgroup") / RUN.name
 CAP_SYS_RESOURCE_BIT = 24
 INSIDE = "HOLDFAST_LAB_INSIDE"
 
@@ -92,6 +93,21 @@ def may_raise_limits() -> bool:
     return False
 
 
+# what podman and crun keep until the next boot: layers in use, processes, addresses, network namespaces, locks
+STATE_OF_PODMAN = (
+    RUN / "containers",
+    *map(Path, ("/run/libpod", "/run/containers", "/run/netns", "/run/crun", "/dev/shm")),
+)
+HOLDER = """
+umount -R /sys/fs/cgroup
+mount -t cgroup2 none /sys/fs/cgroup
+for host in "$0"/*/cgroup.kill; do if [ -e "$host" ]; then echo 1 > "$host"; fi; done
+for folder in "$@"; do mkdir -p "$folder"; mount -t tmpfs none "$folder"; done
+echo ready
+exec -a holdfast-lab-holder sleep infinity
+"""
+
+
 def holder_pid() -> int | None:
     """Return the process that keeps the lab's mount namespace, or None."""
     try:
@@ -106,22 +122,28 @@ def start_holder() -> int:
     """Start a process in a mount namespace of its own where /sys/fs/cgroup is plain cgroup2; return its pid.
 
     On machines with hybrid cgroups podman refuses to start anything. Nothing of the machine's own namespace changes.
+    What podman knows of running containers and given addresses lives and dies with the namespace: were it kept, podman
+    would hold on to the addresses of containers that were killed together with it ("IPAM error: requested ip address
+    is already allocated", seen). Containers that outlived their holder cannot be reached any more and are ended.
     """
     with locked("holder"):
         pid = holder_pid()
         if pid is not None:
             return pid
-        script = (
-            "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && echo ready"
-            " && exec -a holdfast-lab-holder sleep infinity"
-        )
-        argv = ["unshare", "--mount", "--propagation", "private", "bash", "-c", script]
+        argv = ["unshare", "--mount", "--propagation", "private", "bash", "-euc", HOLDER, str(CGROUPS)]
+        argv += map(str, STATE_OF_PODMAN)
         holder = subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True, text=True
+            argv,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,  # its own: it would keep a caller's pipe open for ever
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            text=True,
         )
-        assert holder.stdout is not None
+        assert holder.stdout is not None and holder.stderr is not None
         if holder.stdout.readline().strip() != "ready":
-            raise LabError("no private mount namespace for the lab: are you root (or is sudo allowed)?")
+            told = holder.stderr.read().strip()
+            raise LabError(f"no private mount namespace for the lab ({told}): are you root (or is sudo allowed)?")
         deadline = time.monotonic() + 10
         (RUN / "holder.pid").write_text(str(holder.pid))
         while holder_pid() is None:  # the name changes at exec, a moment after `ready`

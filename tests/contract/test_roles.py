@@ -11,7 +11,11 @@ from support.repository import ROLES, ROOT, defaults_of, options_of, read_yaml
 
 SECRET = re.compile(r"_(password|passphrase|token|secrets|salt|key)$")
 # a secret that only one setting of another input asks for; the role's preflight refuses it missing then
-SECRETS_OF_AN_OPTION = {"mysql_failover_robot_password", "holdfast_programs_telegram_token"}
+SECRETS_OF_AN_OPTION = {
+    "holdfast_programs_telegram_token",
+    "mysql_failover_robot_password",
+    "mysql_server_replication_manager_password",
+}
 
 
 @pytest.mark.parametrize("role", ROLES)

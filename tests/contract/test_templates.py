@@ -16,6 +16,7 @@ from holdfast import config
 from holdfast.config_failover import TimingConfig
 from holdfast.errors import ConfigurationError
 from holdfast.failover import protocol
+from holdfast.recovery.place import work_directory
 from support.repository import ROOT, read_yaml
 
 EXAMPLE = ROOT / "inventories/production/group_vars/all/vault.yml.example"
@@ -150,3 +151,9 @@ def test_every_program_of_scripts_is_linked_or_a_stage_of_one() -> None:
     links = read_yaml("roles/holdfast_programs/vars/main.yml")["__holdfast_programs_links"]
     programs = {path.name for path in (ROOT / "scripts").glob("*.py")}
     assert programs - set(links.values()) == {"mysql_clone_stream.py"}
+
+
+def test_apparmor_lets_the_side_server_work_where_a_restore_in_place_does() -> None:
+    template = ROOT / "roles/mysql_server/templates/etc/apparmor.d/local/usr.sbin.mysqld.j2"
+    work = work_directory(Path("/var/lib/mysql"), is_mount=False)
+    assert f"\n{work}/ r,\n{work}/** rwk,\n" in template.read_text()

@@ -40,7 +40,7 @@ def probe(lab: Lab, settled: None) -> Iterator[Probe]:
 
 
 def test_the_replica_is_gone_and_comes_back(lab: Lab, probe: Probe) -> None:
-    with stopped(lab.db2, "mysql"):
+    with cut((lab.db1, lab.db2)):
         wait_until(lambda: in_sync(lab) == "", "in_sync is none", limit_seconds=20)
         wait_until(lambda: switches(lab.db1) == OPEN_ALONE, "it acknowledges alone", limit_seconds=10)
         wait_until(lambda: "the primary acknowledges without a replica" in report(lab.db1)["notices"], "the alarm")
@@ -113,14 +113,14 @@ def test_a_guard_that_was_restarted_ends_a_mysqld_that_froze_before(lab: Lab) ->
 
 
 def test_an_account_statement_that_waits_for_its_ack(lab: Lab, probe: Probe) -> None:
-    before, began = mysqld_pid(lab.db1), time.time()
+    before = mysqld_pid(lab.db1)
     with cut((lab.db1, lab.db2)):
         waiting = lab.db1.start("mysql", "-uroot", "-e", "ALTER USER probe@localhost COMMENT 'waits for its ACK'")
         wait_until(lambda: in_sync(lab) == "", "in_sync is none", limit_seconds=30)
         wait_until(lambda: switches_or_none(lab) == OPEN_ALONE, "it is open, alone", limit_seconds=40)
         waiting.wait(timeout=20)
-    assert mysqld_pid(lab.db1) != before
-    assert "OVERDUE" in log_of(lab.db1, began)
+    # the statement holds the lock by which rights are looked up; the guard's are looked up without
+    assert mysqld_pid(lab.db1) == before
 
 
 def test_connections_are_exhausted(lab: Lab) -> None:
@@ -140,25 +140,14 @@ def test_connections_are_exhausted(lab: Lab) -> None:
         lab.db1.sql(f"SET GLOBAL max_connections = {limit}")
 
 
-def test_the_replica_s_server_is_stopped_as_planned(lab: Lab, probe: Probe) -> None:
+def test_a_planned_stop_of_the_replica_costs_nothing(lab: Lab, probe: Probe) -> None:
     asked = time.time()
-    answer = leave(lab)
-    assert '"left": true' in answer
     with stopped(lab.db2, "mysql"):
-        time.sleep(5)
-    assert probe.longest_wait(asked) < 3
-
-
-def leave(lab: Lab) -> str:
-    """Ask db2's guard for leave, as its own host."""
-    tls = "/etc/mysql/tls"
-    return lab.db2.run(
-        "python3", "-c",
-        "import sys, json; sys.path.insert(0, '/usr/local/lib/holdfast'); from pathlib import Path;"
-        "from holdfast.failover.https import call; from holdfast.config_failover import TlsConfig;"
-        f"tls = TlsConfig(Path('{tls}/ca.pem'), Path('{tls}/server-cert.pem'), Path('{tls}/server-key.pem'));"
-        f"print(json.dumps(call('{lab.db2.address}', 7331, 'POST', '/leave', {{}}, tls, 'db2', 15)))",
-    ).out  # fmt: skip
+        assert in_sync(lab) == ""
+        time.sleep(3)
+        assert switches(lab.db1) == OPEN_ALONE
+    wait_until(lambda: in_sync(lab) == uuid_of(lab.db2), "it is in sync again", limit_seconds=45)
+    assert probe.longest_wait(asked) < 4
 
 
 def switches_or_none(lab: Lab) -> tuple[int, int, int] | None:

@@ -447,6 +447,10 @@ def test_a_replica_leaves(guard: Guard, world: World) -> None:
     assert guard_api.leave(guard, clock=lambda: world.now) == {"left": True, "primary_goes_on": True}
     assert world.record.in_sync is None
     assert guard.report().notices[0].startswith("leaving")
+    before, world.mysqld = world.mysqld, FakeMysqld(2)
+    before.runs = False
+    tick(guard, world)
+    assert guard.report().notices == ()  # it is back
     world.keeper_up = False
     with pytest.raises(RefusedError, match="keeper does not answer"):
         guard_api.leave(guard, clock=lambda: world.now)

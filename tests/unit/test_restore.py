@@ -186,12 +186,6 @@ def test_a_line_is_taken_back_when_the_data_was_not_exchanged(
     assert data.is_dir()
 
 
-def test_apparmor_lets_the_side_server_work_where_a_restore_in_place_does() -> None:
-    template = Path(__file__).parents[2] / "roles/mysql_server/templates/etc/apparmor.d/local/usr.sbin.mysqld.j2"
-    work = work_directory(Path("/var/lib/mysql"), is_mount=False)
-    assert f"\n{work}/ r,\n{work}/** rwk,\n" in template.read_text()
-
-
 def test_what_comes_after_a_restore_in_place(configuration: Callable[..., dict[str, Any]]) -> None:
     """A replica's copy of an event does not fire on the primary that it becomes: nobody would notice."""
     restored = Restored(Instance(Path("/r/x"), Path("/usr/sbin/mysqld")), gtids("A:1-30"), 5, 9.0)

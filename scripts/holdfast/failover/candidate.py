@@ -27,6 +27,7 @@ class Candidate:
         self._instance: Instance | None = None
         self._opened_at = 0.0
         self.drained = False  # the session did STOP_RECEIVING
+        self.seen_at: float | None = None
 
     @property
     def session(self) -> Session:
@@ -64,11 +65,14 @@ class Candidate:
                 self.leave()
             else:
                 if self._instance is not None:
-                    return seen
-        try:
-            return self.host.direct.report().server
-        except ToolError:
-            return None
+                    return self._seen(seen)
+        report = self._report()
+        return self._seen(report.server if report else None)
+
+    def _seen(self, server: Server | None) -> Server | None:
+        if server is not None:
+            self.seen_at = self._site.clock.now()
+        return server
 
     def leave(self) -> None:
         """End the session; what it did counts no more."""

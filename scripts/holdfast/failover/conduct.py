@@ -56,15 +56,15 @@ class Conductor:
         window = self.site.times.heartbeat_window_seconds
         if record is None or roles is None or not record.opened:
             raise self._held(seen, order)
+        if order.ordered and not order.loss_allowed and explain.reasons(seen, window, None, ordered=True):
+            raise self._held(seen, order)  # all of it at once, rather than what is met first
         candidate = candidate or Candidate(self.site, roles.candidate)
         try:
             candidate.connect()
             instance = candidate.confirm()
         except HoldfastError as error:
             candidate.leave()
-            raise HeldError(
-                f"{roles.candidate.name}: {error.what}", meaning=error.meaning, remedy=error.remedy
-            ) from None
+            raise HeldError(error.what, meaning=error.meaning, remedy=error.remedy) from None
         view = view_of(
             seen,
             window,

@@ -28,7 +28,7 @@ from holdfast.failover.keeper_client import KeeperClient
 from holdfast.failover.mysqld import Mysqld
 from holdfast.failover.own_server import OwnServer
 from holdfast.failover.protocol import GuardStep
-from holdfast.failover.record import Record
+from holdfast.failover.record import Instance, Record
 from holdfast.failover.surroundings import Surroundings
 from holdfast.failover.timers import Clocks
 from holdfast.failover.wire import GuardReport
@@ -71,7 +71,7 @@ class Guard:
         self._salvage = Salvage()
         self.record: Record | None = None
         self.swapped_alone = False
-        self.leaving_until = 0.0
+        self._leaving: tuple[Instance | None, float] = (None, 0.0)
         self._record_session: Session | None = None
         self._keeper_error = ""
         self._last_step: tuple[GuardStep, str] = (GuardStep.NOTHING, "")
@@ -80,6 +80,10 @@ class Guard:
     def me(self) -> str:
         """The own server's uuid; empty as long as none has ever answered."""
         return self.memory.answered.server_uuid if self.memory.answered else ""
+
+    def leaves(self, seconds: float) -> None:
+        """Say for so long that this server is about to be stopped; the one that is started then is another."""
+        self._leaving = (self.memory.answered, self._clock() + seconds)
 
     def run(self, alive: Callable[[], None]) -> None:
         """Work for ever; `alive` is called with each look."""
@@ -240,7 +244,7 @@ class Guard:
             version=seen.version if seen else "",
             swapped_alone=self.swapped_alone,
             seconds_since_sql=NEVER_SECONDS if answered is None else now - answered,
-            notices=self._alarms.notices(leaving=now < self.leaving_until),
+            notices=self._alarms.notices(leaving=self._leaving[0] == self.memory.answered and now < self._leaving[1]),
         )
 
 

@@ -96,7 +96,7 @@ def leave(guard: Guard, *, clock: Callable[[], float] = time.monotonic) -> dict[
                 raise RefusedError(503, "the keeper has no record")
             if record.primary == guard.me:
                 raise RefusedError(409, "this server is the primary: switch over first")
-            guard.leaving_until = clock() + LEAVING_SECONDS
+            guard.leaves(LEAVING_SECONDS)
             if record.in_sync is None or record.in_sync.server_uuid != guard.me or not record.opened:
                 break
             if guard.keeper.swap(SwapRequest(Change.TO_NONE, guard.me, record.version, record.term)).granted:

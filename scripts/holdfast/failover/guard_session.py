@@ -17,14 +17,17 @@ from holdfast.config_failover import DatabaseHostConfig, FailoverConfig
 from holdfast.database import Connection, DatabaseError
 from holdfast.failover.mysqld import Mysqld, pid_in, running
 
-# MySQL's own threads; and how a killed commit looks that has no client any more and ends with the wait
 SYSTEM_USERS = ("system user", "event_scheduler")
-LINGERS = "Waiting for semi-sync ACK"
+# How a commit looks that waits for its ACK, and those behind it in the binary log. KILL takes their client away at once
+# and leaves them there until the wait ends (seen). performance_schema does not say of a session that it was killed.
+IN_COMMIT = ("Waiting for semi-sync ACK", "waiting for handler commit")
+ADMINISTRATIVE = ("SET", "CHANGE", "RESET", "STOP", "START")
 POLL_SECONDS = 0.05
 NO_SUCH_THREAD = 1094
 
 SESSIONS = (
-    "SELECT ID AS id, USER AS user, COMMAND AS command, COALESCE(STATE, '') AS state"
+    "SELECT ID AS id, USER AS user, COMMAND AS command, COALESCE(STATE, '') AS state,"
+    " COALESCE(LEFT(INFO, 20), '') AS info"
     " FROM performance_schema.processlist WHERE ID <> CONNECTION_ID()"
 )
 
@@ -96,8 +99,9 @@ class Session:
 
 
 def lingers(row: dict[str, Any]) -> bool:
-    """Whether a session is a killed commit that only waits to end (pure)."""
-    return row["command"] == "Killed" and str(row["state"]).startswith(LINGERS)
+    """Whether a session that was sent KILL may stay: a commit without a client, which only waits to end (pure)."""
+    words = str(row["info"]).split()
+    return str(row["state"]).startswith(IN_COMMIT) and (not words or words[0].upper() not in ADMINISTRATIVE)
 
 
 def dial(failover: FailoverConfig, host: DatabaseHostConfig, read_timeout_seconds: float | None) -> Connection:

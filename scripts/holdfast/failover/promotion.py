@@ -23,6 +23,7 @@ from holdfast.failover.record import Change, Instance, Record, SwapRequest
 POLL_SECONDS = 0.1
 KEEPER_SECONDS = 20.0  # a keeper that is silent for so long: report, and let the next run go on
 OPEN_SECONDS = 20.0  # the candidate's guard opens it within two of its ticks
+MISSING_SECONDS = 5.0  # without a word from the candidate or its guard
 FAILED_STEPS = 5  # of one kind in a run: report, and let the next run go on
 SOMEBODY = Server(Instance("", "", 0), True, False, True, 0, "", False, False, True)
 
@@ -126,6 +127,8 @@ class Promotion:
             drain_session_holds=self._candidate.drained,
             hold_if_unproven=self._terms.hold_if_unproven,
         )
+        if view.candidate is None and self._is_short():
+            return ManagerStep.WAIT, view
         step = decide_promotion(view)
         overdue = self._overdue()
         if (step is ManagerStep.HOLD or overdue) and sql_answers(self._old.direct):
@@ -141,6 +144,12 @@ class Promotion:
             )
             step = decide_promotion(view)
         return step, view
+
+    def _is_short(self) -> bool:
+        """Whether the candidate may be missing only for a moment: this very promotion has ended its guard's session."""
+        if self._candidate.seen_at is None:
+            self._candidate.seen_at = self._site.clock.now()
+        return self._site.clock.now() - self._candidate.seen_at < MISSING_SECONDS
 
     def _overdue(self) -> bool:
         if self._drain_began is None:
