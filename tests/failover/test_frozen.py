@@ -16,11 +16,8 @@ def test_a_frozen_host_is_replaced_and_thaws(pair: Pair, load: Load, times: Time
     roles, term = pair.roles(), pair.term()
     with frozen(roles.primary):
         began = time.time()
-        new = pair.wait_for_promotion(term, pair.detection_seconds + 60)
-        first, proxied = load.wait_for_ok(new, began, 40), load.wait_for_shop(began + 1)
+        new = times.promotion(pair, load, "host frozen", began, term)
         assert new.name == roles.replica.name
-        parts = {part: float(at) for part, at in pair.last()["seconds"].items()}
-        times.add("host frozen", "promoted", first=first - began, proxied=proxied - began, parts=parts)
         thawed = time.time()
     wait_until(
         lambda: any(answer.answered > thawed for answer in load.witnesses[roles.primary.name].answers()),

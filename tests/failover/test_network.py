@@ -86,12 +86,9 @@ def test_the_primary_is_cut_off_from_both_and_replaced(pair: Pair, load: Load, t
         began = time.time()
         wait_until(lambda: guarded.switches(roles.primary)[1] == OFFLINE, "it is offline", limit_seconds=15)
         offline = time.time()
-        new = pair.wait_for_promotion(term, pair.detection_seconds + 40)
-        first, proxied = load.wait_for_ok(new, began), load.wait_for_shop(offline)
+        new = times.promotion(pair, load, "primary cut off from both", began, term)
         assert new.name == roles.replica.name
         assert load.told(roles.primary, since=offline) == []
-    parts = {part: float(at) for part, at in pair.last()["seconds"].items()}
-    times.add("primary cut off", "promoted, fence unproven", first=first - began, proxied=proxied - began, parts=parts)
     pair.settle()
     assert pair.roles().primary.name == new.name
     if not pair.rebuilt or pair.rebuilt[-1] != roles.primary.name:

@@ -11,17 +11,7 @@ from support.failover_faults import held_down, power_off, power_on
 from support.failover_load import Load
 from support.failover_pair import Pair
 from support.failover_times import Times
-from support.hosts import Host, wait_until
-
-
-def after_promotion(pair: Pair, load: Load, times: Times, fault: str, began: float, term: int) -> Host:
-    """Wait for the promotion and the first writes after it; put a row into the table; return the new primary."""
-    new = pair.wait_for_promotion(term, pair.detection_seconds + 40)
-    first, proxied = load.wait_for_ok(new, began), load.wait_for_shop(began)
-    wait_until(lambda: pair.last().get("term") == pair.term(), "the manager's own account", limit_seconds=30)
-    parts = {part: float(at) for part, at in pair.last()["seconds"].items()}
-    times.add(fault, "promoted", first=first - began, proxied=proxied - began, parts=parts)
-    return new
+from support.hosts import wait_until
 
 
 def test_mysqld_is_killed_and_systemd_starts_it(pair: Pair, load: Load, times: Times) -> None:
@@ -43,7 +33,7 @@ def test_mysqld_is_killed_and_stays_dead(pair: Pair, load: Load, times: Times) -
     with held_down(roles.primary):
         began = time.time()
         guarded.kill_mysqld(roles.primary)
-        new = after_promotion(pair, load, times, "mysqld killed for good", began, term)
+        new = times.promotion(pair, load, "mysqld killed for good", began, term)
         assert new.name == roles.replica.name
         assert pair.term() == term + 1
 
@@ -52,7 +42,7 @@ def test_the_whole_host_loses_power(pair: Pair, load: Load, times: Times) -> Non
     roles, term, began = pair.roles(), pair.term(), time.time()
     power_off(roles.primary)
     try:
-        new = after_promotion(pair, load, times, "host lost power", began, term)
+        new = times.promotion(pair, load, "host lost power", began, term)
         assert new.name == roles.replica.name
     finally:
         power_on(roles.primary)
