@@ -146,7 +146,10 @@ def remember(config: Config, arguments: argparse.Namespace) -> int:
     seen = look(site, dict(memory.get("uuids")))
     if seen.roles is None or not seen.old_answers or (seen.record and not seen.record.opened):
         raise ToolError("the primary does not answer, or a promotion is under way: nothing was noted")
-    Conductor(site, memory, say_aloud, start_fencer).remember_events(seen.roles.old)
+    with lock.hold(PROMOTION_LOCK, config.state_directory):
+        conductor = Conductor(site, memory, say_aloud, start_fencer)
+        conductor.settle(seen)
+        conductor.remember_events(seen.roles.old)
     return ExitCode.DONE
 
 

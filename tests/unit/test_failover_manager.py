@@ -248,6 +248,19 @@ def test_the_events_that_ran_on_the_old_primary_run_on_the_new(rig: Rig, primary
     assert rig.world.db["db2"].events == {"`a`.`nightly`": "ENABLED", "`a`.`off`": "REPLICA_SIDE_DISABLED"}
 
 
+def test_what_a_program_that_ended_after_opening_left_is_done_by_the_manager(rig: Rig) -> None:
+    rig.world.db["db1"].events = {"`a`.`nightly`": "ENABLED"}
+    rig.world.db["db2"].events = {"`a`.`nightly`": "REPLICA_SIDE_DISABLED"}
+    rig.run(10)
+    rig.world.record = Record(20, 2, UUIDS["db2"], True, None)
+    rig.world.db["db2"].channel, rig.world.db["db2"].receiving = "", False
+    rig.manager.tick()
+    assert rig.world.db["db2"].events == {"`a`.`nightly`": "ENABLED"}
+    assert "db2 is the primary, term 2" in rig.told[-1]
+    rig.manager.tick()
+    assert len(rig.told) == 1
+
+
 def screen(rig: Rig) -> str:
     seen = look(rig.conductor.site, {})
     return explain.screen(

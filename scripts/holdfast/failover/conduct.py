@@ -93,6 +93,21 @@ class Conductor:
             raise self._held(seen, order)
         return self._run(order, Candidate(self.site, roles.candidate), roles.old, roles.old_uuid)
 
+    def settle(self, seen: Seen) -> None:
+        """Do what is left of a promotion whose program ended once the record said opened; nothing if none is left."""
+        record, roles = seen.record, seen.roles
+        if record is None or roles is None or not record.opened or not seen.old_answers:
+            return
+        settled = self.memory.get("settled").get("term")
+        if settled == record.term:
+            return
+        if settled is None:
+            self.memory.put("settled", {"term": record.term})  # a new site, or a new manager host
+        elif self._enable_events(roles.old, record.term):
+            self.tell(
+                f"{roles.old.name} is the primary, term {record.term}; who promoted it ended before it could say so."
+            )
+
     def remember_events(self, primary: Host) -> None:
         """Take note of the scheduled events that run on the primary; on a replica a disabled one looks the same."""
         try:
@@ -143,12 +158,14 @@ class Conductor:
         course = Promotion(self.site, candidate, old, old_uuid, order.terms).run()
         if course.ended is Ended.PROMOTED and course.opened:
             self._first_write(new, course)
-            self._enable_events(new, old)
+            self._enable_events(new, course.term)
         course.seconds = {part: at + order.detection_seconds for part, at in course.seconds.items()}
         if order.detection_seconds:
             course.seconds["detection"] = order.detection_seconds
         if course.ended is Ended.PROMOTED and course.fence is Fence.GIVEN_UP:
             self.start_fencer(course.term)
+        if course.ended is Ended.ROLLED_BACK:
+            self.memory.put("settled", {"term": course.term + 1})
         if course.ended in (Ended.PROMOTED, Ended.ROLLED_BACK):
             text = explain.ended(order.kind, old.name, new.name, course)
             self.tell(text)
@@ -172,9 +189,8 @@ class Conductor:
             self.site.clock.sleep(POLL_SECONDS)
         self.site.say(f"{new.name} took no write in {FIRST_WRITE_SECONDS:g} s: look at its guard")
 
-    def _enable_events(self, new: Host, old: Host) -> None:
-        remembered = self.memory.get("events")
-        running = remembered.get("running") if remembered.get("primary") == old.name else None
+    def _enable_events(self, new: Host, term: int) -> bool:
+        running = self.memory.get("events").get("running")  # on whoever was the primary last; None: never noted
         try:
             session = new.direct.connect()
             try:
@@ -185,11 +201,14 @@ class Conductor:
                         self.site.say(f"event {event} runs on {new.name} now")
             finally:
                 session.close()
+            self.memory.put("settled", {"term": term})
         except HoldfastError as error:
             self.tell(
                 f"Scheduled events were not enabled on {new.name}: {error.what}\nTo do: SHOW EVENTS there, and"
                 " ALTER DEFINER = ... EVENT ... ENABLE for each that ran before."
             )
+            return False
+        return True
 
 
 def start_fencer(term: int) -> None:

@@ -75,6 +75,7 @@ class Manager:
         silent_for = self._watch.silent_for(now)
         if seen.old_answers:
             self._drop_candidate()
+            self._settle(seen)
         else:
             log.warning("%s has not answered for %.1f s", roles.old.name, silent_for)
             if silent_for >= self._silence_seconds:
@@ -88,6 +89,13 @@ class Manager:
         else:
             order = Order("failover", self._terms, silent=True, detection_seconds=silent_for)
             self._under_lock(lambda: self._conductor.promote(seen, order, self._take_candidate()))
+
+    def _settle(self, seen: Seen) -> None:
+        try:
+            with self._acting():
+                self._conductor.settle(seen)
+        except HoldfastError as error:
+            log.info("%s", error.what)
 
     def _prepare(self, roles: Roles) -> None:
         """Learn in the window before the decision which mysqld the candidate's session is on: it costs no time then."""
