@@ -34,7 +34,6 @@ UNIT = "mysql-fence@10.0.0.1:10.0.0.2:3306:3306:failover:1.service"
 @pytest.fixture(scope="module")
 def app(lab: Lab) -> Host:
     """The manager's host, with the role applied; the lab's own manager is back afterwards."""
-    rerun("backups", variables={"holdfast_programs_hosts": "app"}, expect=None)
     first = rerun("replication_manager", variables=CHOSEN)
     lab.app1.write("/root/first-run.json", json.dumps({"words": first.words}))
     return lab.app1
