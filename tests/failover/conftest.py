@@ -53,6 +53,8 @@ def lab() -> Lab:
     if hosts.INSIDE not in os.environ:
         pytest.exit("run these by `make test T=tests/failover` on a provisioned lab", 2)
     found = hosts.lab()
+    for host in (*found.servers, found.app1):
+        failover_faults.thaw(host)  # an earlier run may have been stopped in its middle
     for host in found.servers:
         if host.run("systemctl", "cat", "mysql-guard", check=False).status != 0:
             pytest.exit(f"{host.name} has no guard: provision the lab with mysql_guard_enabled", 2)

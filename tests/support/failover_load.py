@@ -112,7 +112,9 @@ class Load:
         self.term_before = 0
 
     def prepare(self) -> None:
-        """Make tables and accounts, once; on the primary."""
+        """Make tables and accounts, once; on the primary. What an earlier run left running is stopped."""
+        self.witnesses = {host.name: Witness(host) for host in self.lab.servers}
+        self.stop()
         self.pair.roles().primary.sql(PREPARE)
         self.shop.prepare()
 

@@ -22,7 +22,7 @@ MANAGERS = {"mysql_failover": "mysql-failover", "replication_manager": "replicat
 PROXIES = ("haproxy", "proxysql")
 GONE_SECONDS = 5.0
 CLONE = (
-    "SET GLOBAL clone_valid_donor_list='{address}:3306';"
+    "SET GLOBAL super_read_only=OFF; SET GLOBAL clone_valid_donor_list='{address}:3306';"
     "CLONE INSTANCE FROM '{user}'@'{address}':3306 IDENTIFIED BY '{password}' REQUIRE SSL"
 )
 
@@ -143,19 +143,28 @@ class Pair:
         source = self.other(host)
         account = dict(re.findall(r"^(user|password)\s*=\s*\"?([^\"\n]*)\"?", host.read(REPLICATION_ACCOUNT), re.M))
         before = guarded.mysqld_pid(host)
+        # the guard would take a server that is not super_read_only for one to be fenced
+        host.run("systemctl", "stop", "mysql-guard")
+        try:
+            self._clone(host, source.address, account, before)
+        finally:
+            host.run("systemctl", "start", "mysql-guard")
+        self.rebuilt.append(host.name)
+
+    def _clone(self, host: Host, address: str, account: dict[str, str], before: int) -> None:
         # the session ends with the server's restart
-        done = host.run(
-            "mysql", "--no-defaults", "-uroot", stdin=CLONE.format(address=source.address, **account), check=False
-        )
+        done = host.run("mysql", "--no-defaults", "-uroot", stdin=CLONE.format(address=address, **account), check=False)
         if "ERROR" in done.err and not re.search(r"ERROR (2013|2006|3707)", done.err):
             raise CommandError(f"{host.name} was not cloned: {done.err}")
         wait_until(lambda: self._restarted(host, before), f"{host.name} is back from its clone", limit_seconds=60)
-        self.rebuilt.append(host.name)
 
     def _restarted(self, host: Host, before: int) -> bool:
-        if guarded.mysqld_pid(host) == before:
-            return False
-        return host.value("SELECT STATE FROM performance_schema.clone_status") == "Completed"
+        try:
+            if guarded.mysqld_pid(host) == before:
+                return False
+            return host.value("SELECT STATE FROM performance_schema.clone_status") == "Completed"
+        except (CommandError, IndexError):
+            return False  # it is between the two
 
     def settle(self, limit_seconds: float = 75) -> None:
         """Wait until all is well; a server that came back with errant transactions is rebuilt on the way.
