@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import socket
+import struct
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,7 @@ import pytest
 from holdfast import database
 from holdfast.database import DatabaseError, connect
 from holdfast.errors import ConfigurationError
+from support.authority import Authority
 
 
 def test_a_missing_account_file_is_not_passed_over(tmp_path: Path) -> None:
@@ -43,3 +48,33 @@ def test_errors_name_two_words_of_the_statement_and_no_password() -> None:
         raise pymysql.err.OperationalError(1396, "Operation CREATE USER failed")
     assert caught.value.what == "MySQL at db1: CREATE USER: error 1396: Operation CREATE USER failed"
     assert caught.value.number == 1396
+
+
+def _greeting() -> bytes:
+    """What MySQL says first: protocol 10, TLS is possible, caching_sha2_password."""
+    capabilities = 0x00000200 | 0x00000800 | 0x00008000 | 0x00080000  # 4.1, TLS, secure connection, plugins
+    body = b"\x0a9.7.4\0" + struct.pack("<I", 1) + b"12345678\0" + struct.pack("<H", capabilities & 0xFFFF)
+    body += b"\x21\x02\0" + struct.pack("<H", capabilities >> 16) + b"\x15" + bytes(10) + b"123456789012\0"
+    body += b"caching_sha2_password\0"
+    return struct.pack("<I", len(body))[:3] + b"\0" + body
+
+
+def test_a_server_that_is_cut_off_in_the_tls_handshake_costs_the_time_limit_only(tmp_path: Path) -> None:
+    """PyMySQL bounds that by the limit for writes, which is none by default: a manager stood still for 108 s (seen)."""
+    authority = Authority(tmp_path).folder / "ca.pem"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            client, _ = listening.accept()
+            with client:
+                client.sendall(_greeting())
+                time.sleep(6)
+
+        threading.Thread(target=answer, daemon=True).start()
+        began = time.monotonic()
+        with pytest.raises(DatabaseError):
+            connect(
+                host="127.0.0.1", port=listening.getsockname()[1], user="u", password="p", ssl_ca=authority,
+                ssl_check_hostname=False, read_timeout_seconds=1,
+            )  # fmt: skip
+        assert time.monotonic() - began < 4
