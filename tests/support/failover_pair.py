@@ -22,7 +22,9 @@ MANAGERS = {"mysql_failover": "mysql-failover", "replication_manager": "replicat
 PROXIES = ("haproxy", "proxysql")
 GONE_SECONDS = 5.0
 CLONE = (
-    "SET GLOBAL super_read_only=OFF; SET GLOBAL clone_valid_donor_list='{address}:3306';"
+    # with the source's side of semi-sync on it would wait for an ACK of its own when it drops what it has
+    "SET GLOBAL rpl_semi_sync_source_enabled=OFF; SET GLOBAL super_read_only=OFF;"
+    "SET GLOBAL clone_valid_donor_list='{address}:3306';"
     "CLONE INSTANCE FROM '{user}'@'{address}':3306 IDENTIFIED BY '{password}' REQUIRE SSL"
 )
 
