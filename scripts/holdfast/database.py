@@ -114,6 +114,8 @@ def connect(
             charset="utf8mb4",
             connect_timeout=connect_timeout_seconds,
             read_timeout=read_timeout_seconds,
+            # also what PyMySQL allows the TLS handshake; without it a server that falls silent there is never given up
+            write_timeout=read_timeout_seconds,
         )
     return Connection(raw, where)
 

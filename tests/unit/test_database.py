@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import socket
+import struct
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,7 @@ import pytest
 from holdfast import database
 from holdfast.database import DatabaseError, connect
 from holdfast.errors import ConfigurationError
+from support.authority import Authority
 
 
 def test_a_missing_account_file_is_not_passed_over(tmp_path: Path) -> None:
@@ -43,3 +48,38 @@ def test_errors_name_two_words_of_the_statement_and_no_password() -> None:
         raise pymysql.err.OperationalError(1396, "Operation CREATE USER failed")
     assert caught.value.what == "MySQL at db1: CREATE USER: error 1396: Operation CREATE USER failed"
     assert caught.value.number == 1396
+
+
+def greeting() -> bytes:
+    """What MySQL says first: protocol 10, and that it speaks TLS (CLIENT_SSL, 0x800)."""
+    low, high = 0x800 | 0x200 | 0x8000, 0x0008  # SSL, PROTOCOL_41, SECURE_CONNECTION; PLUGIN_AUTH
+    body = b"\x0a9.7.4\0" + struct.pack("<I", 7) + b"12345678\0" + struct.pack("<HBHHB", low, 255, 2, high, 21)
+    body += bytes(10) + b"123456789012\0" + b"caching_sha2_password\0"
+    return struct.pack("<I", len(body))[:3] + b"\0" + body
+
+
+def test_a_server_that_falls_silent_in_the_middle_of_tls_is_given_up_in_time(tmp_path: Path) -> None:
+    """Found by the failover suite: a manager hung for 108 s on a host that was cut off in the middle of a login."""
+    Authority(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken: list[socket.socket] = []
+
+        def greet() -> None:
+            connection, _ = server.accept()
+            connection.sendall(greeting())
+            taken.append(connection)
+
+        threading.Thread(target=greet, daemon=True).start()
+        began = time.monotonic()
+        with pytest.raises(DatabaseError, match="timed out"):
+            connect(
+                host="127.0.0.1",
+                port=server.getsockname()[1],
+                user="u",
+                password="p",
+                ssl_ca=tmp_path / "ca.pem",
+                connect_timeout_seconds=1,
+                read_timeout_seconds=1,
+            )
+        assert time.monotonic() - began < 5
+        taken[0].close()
