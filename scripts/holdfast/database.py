@@ -59,6 +59,7 @@ class Connection:
         """Give each further answer that many seconds; the session is lost when one takes longer."""
         # connect() knows one limit for the login and for all that follows; a frozen server must not cost the long one.
         cast(Any, self._raw)._read_timeout = seconds
+        cast(Any, self._raw)._write_timeout = seconds
 
     def close(self) -> None:
         """Close the session; never raises."""
@@ -114,7 +115,7 @@ def connect(
             charset="utf8mb4",
             connect_timeout=connect_timeout_seconds,
             read_timeout=read_timeout_seconds,
-            # also what PyMySQL allows the TLS handshake; without it a server that falls silent there is never given up
+            # PyMySQL shakes hands over TLS within the limit of the write before it
             write_timeout=read_timeout_seconds,
         )
     return Connection(raw, where)

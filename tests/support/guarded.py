@@ -45,7 +45,8 @@ def in_sync(lab: Lab) -> str:
 
 def switches(host: Host) -> tuple[int, int, int]:
     """Return super_read_only, offline_mode and the source's side of semi-sync, as root sees them."""
-    row = host.sql("SELECT @@super_read_only, @@offline_mode, @@rpl_semi_sync_source_enabled")[0]
+    question = "SELECT @@super_read_only, @@offline_mode, @@rpl_semi_sync_source_enabled"
+    row = host.sql(question, timeout_seconds=5)[0]  # it may be frozen
     return int(row[0]), int(row[1]), int(row[2])
 
 

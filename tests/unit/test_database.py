@@ -50,36 +50,31 @@ def test_errors_name_two_words_of_the_statement_and_no_password() -> None:
     assert caught.value.number == 1396
 
 
-def greeting() -> bytes:
-    """What MySQL says first: protocol 10, and that it speaks TLS (CLIENT_SSL, 0x800)."""
-    low, high = 0x800 | 0x200 | 0x8000, 0x0008  # SSL, PROTOCOL_41, SECURE_CONNECTION; PLUGIN_AUTH
-    body = b"\x0a9.7.4\0" + struct.pack("<I", 7) + b"12345678\0" + struct.pack("<HBHHB", low, 255, 2, high, 21)
-    body += bytes(10) + b"123456789012\0" + b"caching_sha2_password\0"
+def _greeting() -> bytes:
+    """What MySQL says first: protocol 10, TLS is possible, caching_sha2_password."""
+    capabilities = 0x00000200 | 0x00000800 | 0x00008000 | 0x00080000  # 4.1, TLS, secure connection, plugins
+    body = b"\x0a9.7.4\0" + struct.pack("<I", 1) + b"12345678\0" + struct.pack("<H", capabilities & 0xFFFF)
+    body += b"\x21\x02\0" + struct.pack("<H", capabilities >> 16) + b"\x15" + bytes(10) + b"123456789012\0"
+    body += b"caching_sha2_password\0"
     return struct.pack("<I", len(body))[:3] + b"\0" + body
 
 
-def test_a_server_that_falls_silent_in_the_middle_of_tls_is_given_up_in_time(tmp_path: Path) -> None:
-    """Found by the failover suite: a manager hung for 108 s on a host that was cut off in the middle of a login."""
-    Authority(tmp_path)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        taken: list[socket.socket] = []
+def test_a_server_that_is_cut_off_in_the_tls_handshake_costs_the_time_limit_only(tmp_path: Path) -> None:
+    """PyMySQL bounds that by the limit for writes, which is none by default: a manager stood still for 108 s (seen)."""
+    authority = Authority(tmp_path).folder / "ca.pem"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
 
-        def greet() -> None:
-            connection, _ = server.accept()
-            connection.sendall(greeting())
-            taken.append(connection)
+        def answer() -> None:
+            client, _ = listening.accept()
+            with client:
+                client.sendall(_greeting())
+                time.sleep(6)
 
-        threading.Thread(target=greet, daemon=True).start()
+        threading.Thread(target=answer, daemon=True).start()
         began = time.monotonic()
-        with pytest.raises(DatabaseError, match="timed out"):
+        with pytest.raises(DatabaseError):
             connect(
-                host="127.0.0.1",
-                port=server.getsockname()[1],
-                user="u",
-                password="p",
-                ssl_ca=tmp_path / "ca.pem",
-                connect_timeout_seconds=1,
-                read_timeout_seconds=1,
-            )
-        assert time.monotonic() - began < 5
-        taken[0].close()
+                host="127.0.0.1", port=listening.getsockname()[1], user="u", password="p", ssl_ca=authority,
+                ssl_check_hostname=False, read_timeout_seconds=1,
+            )  # fmt: skip
+        assert time.monotonic() - began < 4

@@ -1,0 +1,237 @@
+"""A pair with guards as the suite sees it: who is who by the record, whether all is well, how it becomes well again."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import yaml
+
+from support import guarded
+from support.hosts import CommandError, Host, Lab, wait_until
+
+CONFIGURATION = "/etc/holdfast/config.yml"
+MEMORY = "/var/lib/holdfast/state/failover"
+TOLD = "/var/lib/holdfast/told"
+REPLICATION_ACCOUNT = "/etc/holdfast/secrets/mysql-replication.cnf"
+MANAGERS = {"mysql_failover": "mysql-failover", "replication_manager": "replication-manager"}
+PROXIES = ("haproxy", "proxysql")
+GONE_SECONDS = 5.0
+CLONE = (
+    "SET GLOBAL super_read_only=OFF; SET GLOBAL clone_valid_donor_list='{address}:3306';"
+    "CLONE INSTANCE FROM '{user}'@'{address}':3306 IDENTIFIED BY '{password}' REQUIRE SSL"
+)
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Who is who by the record."""
+
+    primary: Host
+    replica: Host
+
+
+class Pair:
+    """The lab's pair, its keeper and its manager. All is read from the hosts; nothing is remembered but uuids."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.rebuilt: list[str] = []
+
+    @cached_property
+    def configuration(self) -> dict[str, Any]:
+        """The section `failover` of the keeper's host."""
+        found: dict[str, Any] = yaml.safe_load(self.lab.app1.read(CONFIGURATION))["failover"]
+        return found
+
+    def seconds(self, name: str) -> float:
+        """Return one of the site's times, in seconds."""
+        return float(self.configuration["timing"][name])
+
+    @property
+    def detection_seconds(self) -> float:
+        """How long a primary must be silent before it counts as dead."""
+        return self.seconds("silence_seconds") + self.seconds("heartbeat_window_seconds")
+
+    @property
+    def manager_unit(self) -> str:
+        """The unit of the site's failover manager."""
+        return MANAGERS[self.configuration["manager"]]
+
+    @cached_property
+    def proxy_unit(self) -> str:
+        """The unit of the site's proxy."""
+        active = [u for u in PROXIES if self.lab.app1.run("systemctl", "is-active", u, check=False).status == 0]
+        if len(active) != 1:
+            raise CommandError(f"app1 runs {active or 'no proxy'}, expected one of {PROXIES}")
+        return active[0]
+
+    @cached_property
+    def uuids(self) -> dict[str, str]:
+        """server_uuid by host name; they outlive a clone."""
+        return {host.name: guarded.uuid_of(host) for host in self.lab.servers}
+
+    def record(self) -> dict[str, Any]:
+        """Return the keeper's record."""
+        return guarded.record(self.lab)
+
+    def term(self) -> int:
+        """Return the record's term."""
+        return int(self.record()["term"])
+
+    def host_of(self, server_uuid: str) -> Host:
+        """Return the host of a server."""
+        return next(host for host in self.lab.servers if self.uuids[host.name] == server_uuid)
+
+    def other(self, host: Host) -> Host:
+        """Return the other database host."""
+        return self.lab.db2 if host.name == "db1" else self.lab.db1
+
+    def roles(self) -> Roles:
+        """Return who is who by the record."""
+        primary = self.host_of(self.record()["primary"])
+        return Roles(primary, self.other(primary))
+
+    def in_sync(self) -> str:
+        """Return the name of the host that is in sync, empty for none."""
+        named = self.record()["in_sync"]
+        return self.host_of(named["server_uuid"]).name if named else ""
+
+    def unwell(self) -> str:
+        """Say what is not as it should be, empty when all is well."""
+        try:
+            return self._unwell()
+        except Exception as error:
+            return f"{type(error).__name__}: {str(error)[:300]}"
+
+    def _unwell(self) -> str:
+        record, roles = self.record(), self.roles()
+        replica = guarded.report(roles.replica)
+        if not record["opened"]:
+            return "a promotion is under way"
+        if guarded.switches(roles.primary) != (0, 0, 1):
+            return f"{roles.primary.name}, the primary, has the switches {guarded.switches(roles.primary)}"
+        if guarded.switches(roles.replica) != (1, 0, 0):
+            return f"{roles.replica.name}, the replica, has the switches {guarded.switches(roles.replica)}"
+        if not record["in_sync"]:
+            return "nobody is in sync"
+        if not replica["server"] or replica["server"]["instance"] != record["in_sync"]:
+            return "the record names another mysqld in sync than the one that runs"
+        if not (replica["io_connected"] and replica["server"]["applying"]):
+            return f"{roles.replica.name} does not replicate"
+        return ""
+
+    def wait_until_well(self, limit_seconds: float = 60) -> None:
+        """Wait until all is well. Raises CommandError with what is not."""
+        deadline = time.monotonic() + limit_seconds
+        while problem := self.unwell():
+            if time.monotonic() > deadline:
+                raise CommandError(f"not well after {limit_seconds:.0f} s: {problem}")
+            time.sleep(0.5)
+
+    def errant(self, host: Host) -> str:
+        """Return what only this server has of the pair; empty when it has nothing of its own."""
+        mine = host.executed()
+        return self.other(host).value(f"SELECT REPLACE(GTID_SUBTRACT('{mine}', @@global.gtid_executed), '\\n', '')")
+
+    def rebuild(self, host: Host) -> None:
+        """Clone a server that stays out from the record's primary, as a person would; its guard attaches it."""
+        source = self.other(host)
+        account = dict(re.findall(r"^(user|password)\s*=\s*\"?([^\"\n]*)\"?", host.read(REPLICATION_ACCOUNT), re.M))
+        before = guarded.mysqld_pid(host)
+        # the guard would take a server that is not super_read_only for one to be fenced
+        host.run("systemctl", "stop", "mysql-guard")
+        try:
+            self._clone(host, source.address, account, before)
+        finally:
+            host.run("systemctl", "start", "mysql-guard")
+        self.rebuilt.append(host.name)
+
+    def _clone(self, host: Host, address: str, account: dict[str, str], before: int) -> None:
+        # the session ends with the server's restart
+        done = host.run("mysql", "--no-defaults", "-uroot", stdin=CLONE.format(address=address, **account), check=False)
+        if "ERROR" in done.err and not re.search(r"ERROR (2013|2006|3707)", done.err):
+            raise CommandError(f"{host.name} was not cloned: {done.err}")
+        wait_until(lambda: self._restarted(host, before), f"{host.name} is back from its clone", limit_seconds=60)
+
+    def _restarted(self, host: Host, before: int) -> bool:
+        try:
+            if guarded.mysqld_pid(host) == before:
+                return False
+            return host.value("SELECT STATE FROM performance_schema.clone_status") == "Completed"
+        except (CommandError, IndexError):
+            return False  # it is between the two
+
+    def settle(self, limit_seconds: float = 75) -> None:
+        """Wait until all is well; a server that came back with errant transactions is rebuilt on the way.
+
+        Raises CommandError with what is not well.
+        """
+        deadline = time.monotonic() + limit_seconds
+        out_since: float | None = None
+        while problem := self.unwell():
+            now = time.monotonic()
+            if self._errant_replica():
+                out_since = out_since or now
+                if now - out_since > GONE_SECONDS:
+                    self.rebuild(self.roles().replica)
+                    out_since, deadline = None, time.monotonic() + limit_seconds
+            else:
+                out_since = None
+            if now > deadline:
+                raise CommandError(f"not well after {limit_seconds:.0f} s: {problem}")
+            time.sleep(0.5)
+
+    def _errant_replica(self) -> bool:
+        try:
+            roles = self.roles()
+            if not self.record()["opened"] or guarded.switches(roles.primary)[:2] != (0, 0):
+                return False
+            report = guarded.report(roles.replica)
+            attached = report["server"] and report["server"]["source_of_channel"] and report["server"]["receiving"]
+            return not attached and bool(self.errant(roles.replica))
+        except Exception:
+            return False
+
+    def open_primary(self) -> Host | None:
+        """Return the record's primary if it takes writes, None while it does not."""
+        try:
+            primary = self.roles().primary
+            return primary if self.record()["opened"] and guarded.switches(primary)[:2] == (0, 0) else None
+        except Exception:
+            return None
+
+    def wait_for_promotion(self, term: int, limit_seconds: float) -> Host:
+        """Wait until a later term's primary takes writes; return it."""
+        wait_until(
+            lambda: self.open_primary() is not None and self.term() > term,
+            f"a primary of a term after {term} takes writes", limit_seconds=limit_seconds,
+        )  # fmt: skip
+        return self.roles().primary
+
+    def last(self) -> dict[str, Any]:
+        """Return what the manager's host remembers of the last promotion."""
+        found: dict[str, Any] = json.loads(self.lab.app1.read(f"{MEMORY}/last.json"))
+        return found
+
+    def order(self, *arguments: str) -> str:
+        """Give the failover program an order, by a person on app1; return what it said. Raises CommandError."""
+        return self.lab.app1.run("mysql-failover", *arguments).text
+
+    def switch_over(self) -> None:
+        """Have primary and replica change places."""
+        program = "mysql-failover" if self.manager_unit == "mysql-failover" else "mysql-repman"
+        self.lab.app1.run(program, "switchover")
+
+    def told(self, host: Host) -> str:
+        """Return what a host told people since `forget_told`."""
+        return host.run("sh", "-c", f"cat {TOLD} 2>/dev/null || true").out
+
+    def forget_told(self) -> None:
+        """Empty the files of messages."""
+        for host in (*self.lab.servers, self.lab.app1):
+            host.run("rm", "-f", TOLD, check=False)
