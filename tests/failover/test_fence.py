@@ -72,6 +72,7 @@ def test_under_load_with_the_replica_cut_by_sql(pair: Pair, load: Load) -> None:
         roles.replica.run("systemctl", "start", "mysql-relay-guard.socket", "mysql-relay-admin.socket")
 
 
+@pytest.mark.open(reason="a session that ended shows as error 2013, exit 4")
 def test_by_the_guard_and_through_the_relay(pair: Pair, load: Load) -> None:
     """The app host has no way to the primary, whose replica was stopped: its guard is reached through the survivor."""
     roles, term = pair.roles(), pair.term()
@@ -86,7 +87,13 @@ def test_by_the_guard_and_through_the_relay(pair: Pair, load: Load) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["proceed", "hold"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("proceed", marks=pytest.mark.open(reason="the old primary is not back from its clone in 60 s")),
+        "hold",
+    ],
+)
 def test_a_fence_that_is_not_possible(pair: Pair, load: Load, name: str) -> None:
     """The primary is cut off from everybody, its guard is dead: nothing can be proven."""
     roles, term = pair.roles(), pair.term()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from support import faults, guarded
 from support.failover_faults import held_down
 from support.failover_load import Load
@@ -26,6 +28,7 @@ KILL_IN_COMMIT = (
 )
 
 
+@pytest.mark.open(reason="the transaction takes longer than the test's 60 s")
 def test_in_the_middle_of_a_large_transaction(pair: Pair, load: Load, times: Times) -> None:
     """Whoever was not told OK may find all of its rows or none; the failover does not wait for it for ever."""
     roles, term = pair.roles(), pair.term()
@@ -45,6 +48,7 @@ def test_in_the_middle_of_a_large_transaction(pair: Pair, load: Load, times: Tim
     pair.roles().primary.sql("DROP TABLE failover.large")
 
 
+@pytest.mark.open(reason="the backup has ended before the test looks for it")
 def test_during_a_backup_with_ddl_on_its_way(pair: Pair, load: Load, times: Times) -> None:
     """A backup that holds a lock on the replica must not hold up its promotion."""
     roles, term = pair.roles(), pair.term()

@@ -9,13 +9,15 @@ from support.hosts import REPOSITORY, Lab
 
 FOLDER = "/tmp/holdfast-units"
 # test_mysql_roles is about the roles' filters, which run on the controller
+# what the tests and their helpers read besides the programs: links, units, the lab's addresses
+PARTS = ("pyproject.toml", "scripts", "tests/unit", "tests/support", "roles", "templates", "molecule/lab", "docs")
 NOT_FOR_HOSTS = ("test_mysql_roles.py",)
 
 
 def test_unit_tests_pass_on_debian_13(lab: Lab) -> None:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for part in ("pyproject.toml", "scripts", "tests/unit", "tests/support"):
+        for part in PARTS:
             archive.add(
                 REPOSITORY / part, arcname=part, filter=lambda item: None if "__pycache__" in item.name else item
             )

@@ -1,0 +1,23 @@
+"""Every command of the failover's runbooks, run as it stands on a pair in health."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.failover_pair import Pair
+from support.runbooks import follow
+
+SAYS = {
+    "keeper.md": "Active: active (running)",
+    "guard.md": "Replica_IO_Running",
+    "failover_held.md": "if the primary died now",
+    "fence_unproven.md": "if the primary died now",
+    "errant_transactions.md": "if the primary died now",
+}
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_every_command_of_the_runbook_works(pair: Pair, tmp_path: Path, name: str) -> None:
+    assert SAYS[name] in follow(pair.lab, name, tmp_path)
