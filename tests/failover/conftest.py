@@ -24,7 +24,7 @@ from support.provision import tool
 
 TIMES = pytest.StashKey[Times]()
 OUTCOME = pytest.StashKey[bool]()
-SETTINGS = hosts.REPOSITORY / "molecule" / "failover" / "settings.yml"
+SETTINGS = hosts.REPOSITORY / "molecule" / "failover" / "vars" / "settings.yml"
 LOG_LINES = 60
 
 
