@@ -84,7 +84,6 @@ FAILOVER = Stage(
         (*LAB, "down"),
         ("molecule", "reset", "--scenario-name", "failover"),
         ("molecule", "test", "--scenario-name", "failover", "--destroy", "never"),
-        (*PYTEST, "tests/testinfra/test_mysql_failover.py"),
     ),
 )
 STAGES = (CHECK, SIMULATION, DEFAULT, BACKUP_RESTORE)

@@ -101,16 +101,18 @@ def test_both_ports_speak_tls(host: Any) -> None:
 
 
 def test_remote_accounts_need_tls_and_a_modern_password(host: Any) -> None:
-    rows = ask(host, "SELECT user, host, plugin, ssl_type FROM mysql.user WHERE user LIKE 'holdfast%'")
+    rows = ask(host, "SELECT user, host, plugin, ssl_type, account_locked FROM mysql.user WHERE user LIKE 'holdfast%'")
+    locked = {row[0] for row in rows if row[4] == "Y"}
+    assert locked == {"holdfast_operator"}, "a role: nobody can log in as it"
     assert {row[0] for row in rows} >= {
         "holdfast_replication",
         "holdfast_backup",
         "holdfast_monitor",
         "holdfast_fence",
     }
-    for _, origin, plugin, tls in rows:
+    for name, origin, plugin, tls, _ in rows:
         assert plugin == "caching_sha2_password"
-        assert tls == "ANY" or origin == "localhost"
+        assert tls == "ANY" or origin == "localhost" or name in locked
 
 
 def test_nobody_but_the_system_outlives_a_fence(host: Any) -> None:
@@ -125,6 +127,8 @@ def test_nobody_but_the_system_outlives_a_fence(host: Any) -> None:
         "mysql.session",
         "mysql.infoschema",
         "holdfast_fence",
+        "holdfast_guard",
+        "holdfast_operator",
     }
 
 
