@@ -12,6 +12,7 @@ from holdfast.failover.protocol import Fence, ManagerView, Server
 from holdfast.failover.record import Instance, Record
 from holdfast.failover.wire import GuardReport
 
+# a primary of which is known only that it answers, which is all that a decision asks of it
 SOMEBODY = Server(Instance("", "", 0), False, False, True, 0, "", False, False, True)
 
 

@@ -8,24 +8,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from holdfast.errors import HoldfastError, ToolError
 from holdfast.failover.candidate import Candidate
 from holdfast.failover.decide import decide_promotion
 from holdfast.failover.fence import FenceRun, MovedOnError, Proof
+from holdfast.failover.look import SOMEBODY
 from holdfast.failover.parties import Host, Site
 from holdfast.failover.probe import sql_answers
-from holdfast.failover.protocol import Fence, ManagerStep, ManagerView, Server
-from holdfast.failover.record import Change, Instance, Record, SwapRequest
+from holdfast.failover.protocol import Fence, ManagerStep, ManagerView
+from holdfast.failover.record import Change, Record, SwapRequest
 
 POLL_SECONDS = 0.1
 KEEPER_SECONDS = 20.0  # a keeper that is silent for so long: report, and let the next run go on
 OPEN_SECONDS = 20.0  # the candidate's guard opens it within two of its ticks
 MISSING_SECONDS = 5.0  # without a word from the candidate or its guard
 FAILED_STEPS = 5  # of one kind in a run: report, and let the next run go on
-SOMEBODY = Server(Instance("", "", 0), True, False, True, 0, "", False, False, True)
 
 
 class Ended(Enum):
@@ -132,16 +132,7 @@ class Promotion:
         step = decide_promotion(view)
         overdue = self._overdue()
         if (step is ManagerStep.HOLD or overdue) and sql_answers(self._old.direct):
-            view = ManagerView(
-                record,
-                view.candidate,
-                SOMEBODY,
-                False,
-                view.fence,
-                view.drain_session_holds,
-                view.hold_if_unproven,
-                promotion_overdue=overdue,
-            )
+            view = replace(view, old=SOMEBODY, promotion_overdue=overdue)
             step = decide_promotion(view)
         return step, view
 
