@@ -22,6 +22,7 @@ from holdfast.config_reader import (
     one_of,
     section,
 )
+from holdfast.config_watch import WATCH_RULES, WatchConfig
 from holdfast.errors import ConfigurationError
 
 DEFAULT_PATH = Path("/etc/holdfast/config.yml")
@@ -117,6 +118,7 @@ class Config:
     recovery_or_none: RecoveryConfig | None = field(metadata={"key": "recovery"})
     store_or_none: StoreConfig | None = field(metadata={"key": "store"})
     failover_or_none: FailoverConfig | None = field(metadata={"key": "failover"})
+    watch_or_none: WatchConfig | None = field(metadata={"key": "watch"})
     notifications: NotificationsConfig
 
     @property
@@ -143,6 +145,11 @@ class Config:
     def failover(self) -> FailoverConfig:
         """Keeper, guards and manager. Raises ConfigurationError where the site runs without guards."""
         return _needed(self.failover_or_none, "failover", "a host of a site with mysql_guard_enabled: true")
+
+    @property
+    def watch(self) -> WatchConfig:
+        """Who watches what. Raises ConfigurationError on a host that nobody told to watch."""
+        return _needed(self.watch_or_none, "watch", "a database host, or the host of the failover manager")
 
 
 def load(path: Path = DEFAULT_PATH) -> Config:
@@ -215,4 +222,5 @@ RULES: Rules = {
     "store.timeout_seconds": POSITIVE,
     "notifications.timeout_seconds": POSITIVE,
     **FAILOVER_RULES,
+    **WATCH_RULES,
 }

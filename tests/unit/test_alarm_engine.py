@@ -136,6 +136,19 @@ def test_a_clock_that_was_ahead_does_not_keep_an_alarm_quiet(watch: Watch) -> No
     assert watch.run(1, DISK) == []
 
 
+def test_what_could_not_be_judged_goes_on_standing(watch: Watch) -> None:
+    watch.run(0, DISK)
+    watch.memory, letters = decide([], watch.memory, hours(1), unknown={"disk_filling"})
+    assert letters == [] and set(watch.memory.standing) == {"disk_filling:/"}
+    assert watch.run(2) == ["over disk_filling:/"]
+
+
+def test_what_another_program_tells_by_now_is_dropped_without_a_word(watch: Watch) -> None:
+    watch.run(0, DISK)
+    watch.memory, letters = decide([], watch.memory, hours(1), not_ours={"disk_filling"})
+    assert letters == [] and not watch.memory.standing and not watch.memory.over
+
+
 def test_the_worst_comes_first(watch: Watch) -> None:
     assert watch.run(0, RAID, replace(DISK, level=2))[0] == "begin disk_filling:/"
 

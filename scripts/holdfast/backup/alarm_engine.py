@@ -5,7 +5,7 @@ Pure. Whoever sends says afterwards what went out (`sent`); what did not is due 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -95,8 +95,19 @@ class Letter:
     level: int = 0
 
 
-def decide(findings: Iterable[Finding], memory: Memory, now: datetime) -> tuple[Memory, list[Letter]]:
-    """The memory that this moment leaves, and what is to be told, new alarms first."""
+def decide(
+    findings: Iterable[Finding],
+    memory: Memory,
+    now: datetime,
+    *,
+    unknown: Collection[str] = (),
+    not_ours: Collection[str] = (),
+) -> tuple[Memory, list[Letter]]:
+    """The memory that this moment leaves, and what is to be told, new alarms first.
+
+    `unknown` are alarms (names) that could not be judged: what stands of them goes on standing. `not_ours` are those
+    that another program tells by now: what stands of them is dropped, without a word.
+    """
     found = {finding.key: finding for finding in findings}
     silences = tuple(silence for silence in memory.silences if silence.until > now)
     standing: dict[str, Standing] = {}
@@ -107,8 +118,14 @@ def decide(findings: Iterable[Finding], memory: Memory, now: datetime) -> tuple[
         known = memory.standing.get(key) or (ended.stood if ended else None) or Standing(finding.what, now)
         standing[key] = replace(known, what=finding.what, event=finding.event)
     for key, known in memory.standing.items():
+        alarm = key.partition(":")[0]
+        if key in found or alarm in not_ours:
+            continue
+        if alarm in unknown:
+            standing[key] = known
+            continue
         nobody_waits = _silenced(key, silences) if known.told is None else known.event
-        if key not in found and not nobody_waits:
+        if not nobody_waits:
             over[key] = Over(known, now)
     letters = [
         letter
