@@ -12,8 +12,7 @@ import sys
 from pathlib import Path
 
 from holdfast.backup import status
-from holdfast.backup.binlogs import load_entries
-from holdfast.backup.manifest import load_manifests
+from holdfast.backup.archive import look
 from holdfast.backup.store import Store
 from holdfast.clock import utc_now
 from holdfast.config import DEFAULT_PATH, load
@@ -24,11 +23,7 @@ from holdfast.errors import ExitCode
 def main(arguments: argparse.Namespace) -> int:
     """Read the store and print."""
     config = load(arguments.config)
-    store = Store(config.store, config.cluster)
-    manifests, bad_manifests = load_manifests(store)
-    entries, bad_entries = load_entries(store)
-    damaged = [error.what for error in (*bad_manifests, *bad_entries)]
-    seen = status.look(config.cluster, utc_now(), manifests, entries, damaged)
+    seen = status.look(config.cluster, utc_now(), look(Store(config.store, config.cluster), config.state_directory))
     if arguments.json:
         sys.stdout.write(json.dumps(status.document(seen), indent=1) + "\n")
     else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from holdfast.backup.binlogs import BinlogEntry
+from holdfast.backup.archive import Archive
 from holdfast.backup.coverage import Coverage, Hole, coverage
 from holdfast.backup.manifest import Manifest, newest
 from holdfast.backup.schedule import CLOCKS_DIFFER
@@ -27,17 +27,18 @@ class Status:
 
     cluster: str
     now: datetime
-    manifests: Sequence[Manifest]
-    entries: Sequence[BinlogEntry]
-    damaged: Sequence[str]
+    archive: Archive
     covered: Coverage
 
+    @property
+    def manifests(self) -> Sequence[Manifest]:
+        """The complete backups, oldest first."""
+        return self.archive.manifests
 
-def look(
-    cluster: str, now: datetime, manifests: Sequence[Manifest], entries: Sequence[BinlogEntry], damaged: Sequence[str]
-) -> Status:
+
+def look(cluster: str, now: datetime, archive: Archive) -> Status:
     """Put together what was read from the store."""
-    return Status(cluster, now, manifests, entries, damaged, coverage(manifests, entries))
+    return Status(cluster, now, archive, coverage(archive.manifests, archive.pieces))
 
 
 def problems(status: Status) -> list[str]:
@@ -50,12 +51,12 @@ def problems(status: Status) -> list[str]:
         found.append(f"{last.id} lies in the future: check the clocks of this host and of {last.host}")
     elif status.now - last.started_at > BACKUP_MAXIMUM_AGE:
         found.append(f"the newest backup is {_age(status, last.started_at)} old")
-    archived = max((entry.archived_at for entry in status.entries), default=None)
+    archived = max(status.archive.archived.values(), default=None)
     if archived is None:
         found.append("no binlog is archived: only the moments of backups can be restored")
     elif status.now - archived > BINLOGS_MAXIMUM_AGE:
         found.append(f"the last binlog was archived {_age(status, archived)} ago")
-    found += [f"does not count: {what}" for what in status.damaged]
+    found += [f"does not count: {what}" for what in status.archive.damaged]
     found += [f"broken chain: {what}" for what in status.covered.broken]
     found += [_hole_text(hole) for hole in status.covered.holes]
     return found
@@ -116,7 +117,7 @@ def document(status: Status) -> dict[str, Any]:
             }
             for manifest in status.manifests
         ],
-        "binlogs": len(status.entries),
+        "binlogs": sum(piece.files for piece in status.archive.pieces),
     }
 
 
@@ -126,9 +127,8 @@ def last_successes(status: Status) -> Mapping[str, datetime | None]:
         kind: max((item.finished_at for item in status.manifests if item.type == kind), default=None)
         for kind in ("full", "incremental")
     }
-    for host in sorted({entry.host for entry in status.entries}):
-        found[f"binlogs {host}"] = max(entry.archived_at for entry in status.entries if entry.host == host)
-    if not status.entries:
+    found |= {f"binlogs {host}": at for host, at in sorted(status.archive.archived.items())}
+    if not status.archive.pieces:
         found["binlogs"] = None
     return found
 
