@@ -202,23 +202,23 @@ def test_a_thousand_backups_and_a_hundred_thousand_binlogs(capsys: pytest.Captur
             fetched[item.entry_name] = item.to_json()
     names = sorted(fetched)
 
-    began = time.monotonic()
+    began = time.process_time()
     digest, lacking = archive.without_the_vanished(archive.read_digest(Path("/nonexistent"), "x"), names)
     seen, grown = archive.with_objects(digest, {name: fetched[name] for name in lacking})
     shown = status.look("lab", START + timedelta(days=1000), seen)
     text = json.dumps({"store": "x", **grown})
-    cold = time.monotonic() - began
+    cold = time.process_time() - began
 
-    began = time.monotonic()
+    began = time.process_time()
     digest = json.loads(text)
     digest.pop("store")
     digest, lacking = archive.without_the_vanished(digest, names)
     again, _ = archive.with_objects(digest, {})
     warm_status = status.look("lab", START + timedelta(days=1000), again)
     screen = status.text(warm_status)
-    warm = time.monotonic() - began
+    warm = time.process_time() - began
     with capsys.disabled():
-        print(f"\n1,000 manifests, 100,000 binlog entries: cold {cold:.1f} s, warm {warm:.2f} s, digest {len(text):,} bytes")
+        print(f"\n1,000 manifests, 100,000 entries: {cold:.1f} s of a core cold, {warm:.2f} s warm; digest {len(text):,} bytes")
     assert lacking == [] and again.pieces == seen.pieces
     assert shown.covered == warm_status.covered and len(shown.covered.windows) == 1
     assert "Restorable" in screen

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -278,4 +278,7 @@ def _plain(value: Any) -> Any:
 
 
 def _time(text: str) -> datetime:
-    return datetime.strptime(text, _TIME).replace(tzinfo=UTC)
+    moment = datetime.fromisoformat(text)  # strptime takes five times as long, and there are 100,000 entries
+    if moment.utcoffset() != timedelta(0):
+        raise ValueError(f"{text!r} is not in UTC")
+    return moment
