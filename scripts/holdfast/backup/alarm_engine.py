@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 REPEAT_AFTER = timedelta(hours=24)
-# A run begins a little earlier or later than the one a day before: cron's minute must not shift the repetition by an hour.
+# No run begins to the second when the one a day before did; the repetition must not move on by an hour each day.
 REPEAT_SLACK = timedelta(minutes=10)
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -72,7 +72,7 @@ class Silence:
 
 @dataclass(frozen=True)
 class Memory:
-    """What a watcher remembers. `born`: since when it watches; `used`: bytes of each disk as they were, oldest first."""
+    """What a watcher remembers. `born`: since when it watches; `used`: bytes of each disk, oldest first."""
 
     born: datetime
     standing: Mapping[str, Standing] = field(default_factory=dict)
@@ -182,9 +182,7 @@ def _due(finding: Finding, known: Standing, now: datetime) -> Letter | None:
         kind = "repeat"
     else:
         return None
-    return Letter(
-        kind, finding.key, finding.what, finding.meaning, finding.remedy, known.began, level=finding.level
-    )
+    return Letter(kind, finding.key, finding.what, finding.meaning, finding.remedy, known.began, level=finding.level)
 
 
 def _closing(key: str, ended: Over) -> Letter:
@@ -194,4 +192,3 @@ def _closing(key: str, ended: Over) -> Letter:
 
 def _silenced(key: str, silences: Iterable[Silence]) -> bool:
     return any(silence.covers(key) for silence in silences)
-

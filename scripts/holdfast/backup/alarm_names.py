@@ -13,10 +13,11 @@ ALARMS: Mapping[str, str] = {
     "incremental_too_large": "an incremental is nearly as large as its full",
     "drill_failed": "the last restore drill failed",
     "drill_overdue": "no restore drill has passed for too long",
-    "cleanup_refused": "the cleanup refused to delete anything",
     "cleanup_overdue": "the cleanup has not run",
     "host_silent": "a host's watcher says nothing any more",
     "store_unreachable": "the watcher cannot read the store",
+    # about itself
+    "watch_failed": "a part of the watcher broke off",
     # judged by each host of itself
     "clock_skew": "this host's clock differs",
     "certificate_expiring": "a certificate or key expires soon",
@@ -31,6 +32,35 @@ ALARMS: Mapping[str, str] = {
     "errant_transactions": "a server has transactions that the primary does not have",
     "binlog_about_to_expire": "MySQL will remove a binlog that is not archived",
 }
+
+# What is judged from the store: by one host at a time.
+FROM_THE_STORE = frozenset(
+    {
+        "backup_overdue",
+        "binlog_hole",
+        "backup_damaged",
+        "full_too_small",
+        "incremental_too_large",
+        "drill_failed",
+        "drill_overdue",
+        "cleanup_overdue",
+        "host_silent",
+    }
+)
+FROM_THE_HOST = frozenset(
+    {"clock_skew", "certificate_expiring", "disk_filling", "raid_degraded", "program_not_running"}
+)
+FROM_MYSQL = frozenset(
+    {
+        "mysql_unreachable",
+        "mysqld_restarted",
+        "replication_stopped",
+        "replica_lag",
+        "semi_sync_off",
+        "errant_transactions",
+        "binlog_about_to_expire",
+    }
+)
 
 # What a guard says within seconds; while one runs on this host the watcher does not say it again.
 GUARDS_OWN = frozenset({"mysql_unreachable", "replication_stopped", "semi_sync_off", "errant_transactions"})

@@ -29,7 +29,6 @@ EMPTY: Mapping[str, Any] = {"schema_version": SCHEMA_VERSION, "manifests": {}, "
 MANIFESTS = "/backups/*/manifest.json"
 ENTRIES = "/binlogs/*/*.json"
 DRILLS = "/state/drills/*.json"
-HEARTBEATS = "/state/watch/*.json"
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +37,12 @@ log = logging.getLogger(__name__)
 class Archive:
     """The store as it was listed: complete backups (oldest first; without segments and fingerprint), binlogs in pieces.
 
-    `drills` and `heartbeats` are the objects' bytes by name; `damaged` says what does not count, and why.
+    `drills` are the objects' bytes by name; `damaged` says what does not count, and why.
     """
 
     manifests: Sequence[Manifest] = ()
     pieces: Sequence[Piece] = ()
     drills: Mapping[str, bytes] = field(default_factory=dict)
-    heartbeats: Mapping[str, bytes] = field(default_factory=dict)
     damaged: Sequence[str] = ()
 
     @property
@@ -75,7 +73,7 @@ def look(store: Store, state_directory: Path) -> Archive:
 
 
 def _fetch(store: Store, digest: Mapping[str, Any]) -> tuple[Archive, dict[str, Any]]:
-    listed = store.names([MANIFESTS, ENTRIES, DRILLS, HEARTBEATS])
+    listed = store.names([MANIFESTS, ENTRIES, DRILLS])
     kept, lacking = without_the_vanished(digest, listed)
     with tempfile.TemporaryDirectory(prefix="holdfast-") as folder:
         directory = Path(folder)
@@ -142,7 +140,6 @@ def with_objects(digest: Mapping[str, Any], fetched: Mapping[str, bytes]) -> tup
         manifests=sorted(found, key=lambda item: (item.started_at, item.id)),
         pieces=[piece_of(document) for day in days.values() for document in day["pieces"]],
         drills={name: text.encode() for name, text in drills.items()},
-        heartbeats={name: data for name, data in fetched.items() if name.startswith("state/watch/")},
         damaged=damaged,
     )
     return archive, {**digest, "manifests": manifests, "drills": drills, "days": days}

@@ -99,7 +99,7 @@ def _follow(manifest: Manifest, archive: Sequence[Archived]) -> Window:
     waiting = [entry for entry in archive if entry.gtids]
     while True:
         left: list[Archived] = []
-        # Of several servers' files each pass takes those that continue what is there; in order, so one pass mostly does.
+        # Of several servers' files each pass takes those that continue what is there; in order, so one pass often does.
         for entry in waiting:
             if entry.previous_gtids <= have:
                 have |= entry.gtids

@@ -146,7 +146,7 @@ class Store:
         found = [_stored(folder + entry["Path"], entry) for entry in self._rclone.retrying(entries)]
         return sorted(found, key=lambda stored: stored.name)
 
-    def names(self, patterns: Sequence[str]) -> list[str]:
+    def names(self, patterns: Sequence[str]) -> Sequence[str]:
         """The names of all objects that one of these patterns of rclone takes ("/backups/*/manifest.json"), in order.
 
         One call, whose answer is small however many other objects there are.
@@ -154,7 +154,7 @@ class Store:
         where = self._path("")
         includes = [word for pattern in patterns for word in ("--include", pattern)]
 
-        def listed() -> list[str]:
+        def listed() -> Sequence[str]:
             try:
                 output = self._rclone.once("lsf", "--recursive", "--files-only", *includes, where, where=where)
             except MissingError:
@@ -167,7 +167,7 @@ class Store:
         return self._rclone.retrying(listed)
 
     def copy_to(self, directory: Path, names: Sequence[str]) -> None:
-        """Download small objects below `directory` under their own names, in one call; one that vanished is left out."""
+        """Download small objects below `directory` under their own names, in one call; what vanished is left out."""
         if not names:
             return
         where = self._path("")

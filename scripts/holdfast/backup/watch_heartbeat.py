@@ -1,7 +1,8 @@
-"""The sign of life that each watcher leaves in the store, state/watch/<host>.json, and who speaks when one is missing."""
+"""Each watcher's sign of life in the store, state/watch/<host>.json, and who speaks when one is missing."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any
 
 from holdfast.backup.schedule import CLOCKS_DIFFER
 from holdfast.backup.sealed import seal, unseal
+from holdfast.backup.store import Store
 from holdfast.clock import format_utc, parse_utc
 from holdfast.config_watch import LimitsConfig, WatchConfig
 from holdfast.errors import StorageError
@@ -17,10 +19,12 @@ from holdfast.gtid import GtidSet
 SCHEMA_VERSION = 1
 FOLDER = "state/watch"
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """A watcher was at work at `at` (UTC, its own clock); `alarms` are the keys that stood.
+    """A watcher was at work at `at` (UTC, its own clock); `alarms` are the keys that stood, `unsent` those not told.
 
     `gtid_executed` is what its server had then; empty on a host without one, or with one that did not answer.
     """
@@ -28,6 +32,7 @@ class Heartbeat:
     host: str
     at: datetime
     alarms: tuple[str, ...] = ()
+    unsent: tuple[str, ...] = ()
     gtid_executed: GtidSet = field(default_factory=GtidSet)
 
     def to_json(self) -> bytes:
@@ -37,6 +42,7 @@ class Heartbeat:
             "host": self.host,
             "at": format_utc(self.at),
             "alarms": list(self.alarms),
+            "unsent": list(self.unsent),
             "gtid_executed": str(self.gtid_executed),
         }
         return seal(document)
@@ -50,6 +56,7 @@ class Heartbeat:
                 host=str(document["host"]),
                 at=parse_utc(document["at"]),
                 alarms=tuple(document["alarms"]),
+                unsent=tuple(document["unsent"]),
                 gtid_executed=GtidSet.parse(document["gtid_executed"]),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -64,17 +71,18 @@ def name_of_heartbeat(host: str) -> str:
 
 
 def is_silent(heartbeat: Heartbeat | None, born: datetime, now: datetime, limits: LimitsConfig) -> bool:
-    """Whether a host's sign is too old (pure). One that never came is waited for as long, from `born` on.
+    """Whether a host's sign is too old, or says that its messages do not go out (pure).
 
-    One from the future says nothing: its host's clock was wrong, and it would count as alive until then.
+    One that never came is waited for as long, from `born` on. One from the future says nothing: its host's clock was
+    wrong, and it would count as alive until then.
     """
+    if heartbeat is not None and heartbeat.unsent:
+        return True
     since = born if heartbeat is None else heartbeat.at
     return not -CLOCKS_DIFFER <= now - since <= timedelta(hours=limits.heartbeat_maximum_age_hours)
 
 
-def speaks(
-    config: WatchConfig, host: str, heartbeats: Mapping[str, Heartbeat], born: datetime, now: datetime
-) -> bool:
+def speaks(config: WatchConfig, host: str, heartbeats: Mapping[str, Heartbeat], born: datetime, now: datetime) -> bool:
     """Whether this host judges the store now (pure).
 
     The speaker does; while it is silent the first database host that is not. A host does not wait for its own
@@ -89,3 +97,17 @@ def speaks(
     if not silent(config.speaker):
         return False
     return next((other for other in config.database_hosts if other == host or not silent(other)), "") == host
+
+
+def load_heartbeats(store: Store) -> dict[str, Heartbeat]:
+    """Every host's last sign; one that is damaged counts as none. Raises StorageError when the store fails."""
+    found = {}
+    for item in store.list(FOLDER):
+        try:
+            heartbeat = Heartbeat.from_json(store.get_bytes(item.name), item.name)
+        except StorageError as error:
+            log.warning("%s", error)
+            continue
+        if item.name == name_of_heartbeat(heartbeat.host):
+            found[heartbeat.host] = heartbeat
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ Samples = Sequence[tuple[datetime, int]]
 # A trend of less says nothing: backups and binlogs come and go within a day.
 SHORTEST_TREND = timedelta(hours=20)
 LONGEST_TREND = timedelta(days=14)
+NO_GROWTH_DAYS = 365
 BETWEEN_SAMPLES = timedelta(hours=3)
 _ARRAY = re.compile(r"^(md\S+) : (\S+)(?: \([^)]*\))? ?(.*)$")
 _MEMBERS = re.compile(r"\[(\d+)/(\d+)\] \[([U_]+)\]")
@@ -73,9 +75,9 @@ def full_disks(view: HostView, limits: LimitsConfig) -> Iterator[Finding]:
         if percent < limits.disk_percent:
             continue
         left = days_left(disk, view.now)
-        when = "how fast it fills is not known yet" if left is None else f"at its present rate it is full in {left:.0f} days"
-        if left is not None and left > 365:
-            when = "it hardly grows"
+        when = "how fast it fills is not known yet"
+        if left is not None:
+            when = f"at its present rate it is full in {left:.0f} days" if left < NO_GROWTH_DAYS else "it does not grow"
         yield Finding(
             "disk_filling",
             f"{disk.mount} is {percent:.0f}% full: {bytes_text(disk.total - disk.used)} of "
@@ -88,7 +90,10 @@ def full_disks(view: HostView, limits: LimitsConfig) -> Iterator[Finding]:
 
 
 def days_left(disk: Disk, now: datetime) -> float | None:
-    """Days until the disk is full, by the straight line through the last two weeks; None if that is no trend."""
+    """Days until the disk is full, by the straight line through the last two weeks.
+
+    Infinite for one that does not grow, None without enough of a past.
+    """
     points = [*((at, used) for at, used in disk.samples if timedelta(0) < now - at <= LONGEST_TREND), (now, disk.used)]
     if now - points[0][0] < SHORTEST_TREND:
         return None
@@ -97,7 +102,7 @@ def days_left(disk: Disk, now: datetime) -> float | None:
     middle_used = sum(used for _, used in points) / len(points)
     spread = sum((day - middle_day) ** 2 for day in days)
     a_day = sum((day - middle_day) * (used - middle_used) for day, (_, used) in zip(days, points, strict=True)) / spread
-    return None if a_day <= 0 else (disk.total - disk.used) / a_day
+    return math.inf if a_day <= 0 else (disk.total - disk.used) / a_day
 
 
 def with_sample(samples: Samples, now: datetime, used: int) -> tuple[tuple[datetime, int], ...]:
@@ -141,7 +146,10 @@ def skewed(view: HostView, limits: LimitsConfig) -> Iterator[Finding]:
     """A clock that no time server holds, and one that differs from another host's."""
     # An answer's date has whole seconds, and the answer takes its time.
     far = {host: offset for host, offset in (view.offsets or {}).items() if abs(offset) > limits.clock_skew_seconds}
-    what = [f"the clock of {host} is {abs(offset):.0f} s {'ahead' if offset > 0 else 'behind'}" for host, offset in far.items()]
+    what = [
+        f"the clock of {host} is {abs(offset):.0f} s {'ahead' if offset > 0 else 'behind'}"
+        for host, offset in far.items()
+    ]
     if view.synchronised is False:
         what.append("no time server holds this host's clock")
     if what:

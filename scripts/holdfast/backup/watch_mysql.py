@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from holdfast.backup.alarm_engine import Finding
-from holdfast.cluster import ServerState
 from holdfast.clock import format_utc
+from holdfast.cluster import ServerState
 from holdfast.config_watch import LimitsConfig
 from holdfast.gtid import GtidSet
 
@@ -42,19 +42,6 @@ class MysqlView:
     semi_sync: bool = False
     binlogs: Sequence[LocalBinlog] = ()
     peers: Mapping[str, GtidSet] = field(default_factory=dict)
-
-
-# What cannot be judged while the server does not answer.
-NEED_AN_ANSWER = frozenset(
-    {
-        "mysqld_restarted",
-        "replication_stopped",
-        "replica_lag",
-        "semi_sync_off",
-        "errant_transactions",
-        "binlog_about_to_expire",
-    }
-)
 
 
 def mysql_findings(view: MysqlView, limits: LimitsConfig) -> list[Finding]:
@@ -99,10 +86,11 @@ def replication(view: MysqlView, limits: LimitsConfig) -> Iterator[Finding]:
             if not runs
         ]
         if stopped:
+            verb = "does not" if len(stopped) == 1 else "do not"
             error = f": {channel.last_error[:300]}" if channel.last_error else ""
             yield Finding(
                 "replication_stopped",
-                f"{' and '.join(stopped)} of replica {view.host} (source {channel.source_host}) does not run{error}",
+                f"{' and '.join(stopped)} of replica {view.host} (source {channel.source_host}) {verb} run{error}",
                 "The primary has no second copy, and this server cannot take its place.",
                 "See SHOW REPLICA STATUS; if its data is damaged it has to be seeded anew.",
             )

@@ -1,4 +1,4 @@
-"""What is wrong in the store: jobs that left nothing, holes, sizes that cannot be, drills, cleanup, silent hosts. Pure."""
+"""What is wrong in the store: jobs that left nothing, holes, odd sizes, drills, cleanup, silent hosts. Pure."""
 
 from __future__ import annotations
 
@@ -29,10 +29,9 @@ class Drill:
 
 @dataclass(frozen=True)
 class Cleanup:
-    """What the last cleanup left on this host; `refused` is empty when it deleted what was due, be it nothing."""
+    """When this host's cleanup ran last, whatever came of it: of its refusals and failures it tells itself."""
 
     at: datetime
-    refused: str
 
 
 @dataclass(frozen=True)
@@ -84,10 +83,12 @@ def overdue(view: StoreView, limits: LimitsConfig) -> Iterator[Finding]:
         # Wall clocks: in the night that has 25 hours the next backup is due 25 hours after the last.
         if last is not None and _wall(view.now, view.zone) - _wall(last, view.zone) <= timedelta(hours=hours):
             continue
-        since = "ever" if last is None else f"since {format_utc(last)}, {_age(view.now, last)} ago"
+        what = f"no {noun} has ever reached the store"
+        if last is not None:
+            what = f"no {noun} has reached the store since {format_utc(last)}, {_age(view.now, last)} ago"
         yield Finding(
             "backup_overdue",
-            f"no {noun} has reached the store {since}",
+            what,
             f"{hours} h are allowed. What was written since is on the servers alone.",
             f"Run {program} by hand and read what it says.",
             subject=subject,
@@ -124,11 +125,11 @@ def damage(view: StoreView, limits: LimitsConfig) -> Iterator[Finding]:
     future = [item for item in view.manifests if item.started_at - view.now > CLOCKS_DIFFER]
     if future:
         yield Finding(
-            "clock_skew",
+            "backup_damaged",
             f"{future[-1].id} lies in the future: the clock here shows {format_utc(view.now)}",
             "Either that host's clock was wrong or this one's is. Nothing is cleaned up meanwhile.",
             f"See `timedatectl` on {future[-1].host} and on this host.",
-            subject="store",
+            subject="future",
         )
 
 
@@ -206,13 +207,6 @@ def cleanup(view: StoreView, limits: LimitsConfig) -> Iterator[Finding]:
             "Nothing is lost. The store grows, and costs more each day.",
             "Run `mysql-backup-cleanup --dry-run` on this host and read what it says.",
         )
-    if last is not None and last.refused:
-        yield Finding(
-            "cleanup_refused",
-            f"the cleanup of {format_utc(last.at)} refused to delete anything: {last.refused[:400]}",
-            "Nothing is lost. The store grows until the reason is gone.",
-            "Mend what it names; it tries again each day.",
-        )
 
 
 def silent_hosts(view: StoreView, limits: LimitsConfig) -> Iterator[Finding]:
@@ -221,10 +215,14 @@ def silent_hosts(view: StoreView, limits: LimitsConfig) -> Iterator[Finding]:
         heartbeat = view.heartbeats.get(host)
         if not is_silent(heartbeat, view.born, view.now, limits):
             continue
-        since = "ever" if heartbeat is None else f"since {format_utc(heartbeat.at)}"
+        what = f"the watcher of {host} has never left a sign"
+        if heartbeat is not None:
+            what = f"the watcher of {host} has left no sign since {format_utc(heartbeat.at)}"
+        if heartbeat is not None and heartbeat.unsent:
+            what = f"the watcher of {host} cannot send its messages; not told: {', '.join(heartbeat.unsent)[:300]}"
         yield Finding(
             "host_silent",
-            f"the watcher of {host} has left no sign {since}",
+            what,
             "The host is down, or its cron, or its way to the store: none of its other alarms would come.",
             f"Log in to {host} and run mysql-backup-watch there.",
             subject=host,
