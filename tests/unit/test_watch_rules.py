@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -31,7 +30,8 @@ from holdfast.backup.watch_store import Cleanup, Drill, StoreView, store_finding
 from holdfast.cluster import ReplicaChannel, ServerState
 from holdfast.config_watch import LimitsConfig, WatchConfig
 from holdfast.gtid import GtidSet
-from support.backups import SERVER, START, full, gtids, incremental
+from support.backups import START, full, gtids, incremental
+from support.servers import PRIMARY, REPLICA
 
 LIMITS = LimitsConfig(25, 193, 3, 14, 26, 13, 50, 80, 60, 21, 80, 90, 600, 48)
 NOW = START + timedelta(hours=12)
@@ -332,22 +332,6 @@ def test_the_host(changes: dict[str, Any], expected: list[str]) -> None:
 
 def test_a_day_that_somebody_wrote_is_that_days_end() -> None:
     assert expiry_of("B2 key=2026-12-31") == Expiry("B2 key", datetime(2027, 1, 1, tzinfo=UTC))
-
-
-REPLICA = ServerState(
-    server_uuid=SERVER,
-    version="9.7.4",
-    series="9.7",
-    read_only=True,
-    super_read_only=True,
-    gtid_executed=gtids("A:1-10"),
-    binlog_file="binlog.000007",
-    binlog_position=1,
-    channels=(ReplicaChannel(True, True, 0, "", "db2"),),
-    connected_replicas=0,
-    data_directory=Path("/nonexistent"),
-)
-PRIMARY = replace(REPLICA, read_only=False, super_read_only=False, channels=(), connected_replicas=1)
 
 
 def stopped(io: bool, sql: bool, error: str = "", lag: int | None = None) -> ServerState:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from holdfast.backup.schedule import CLOCKS_DIFFER
@@ -102,12 +104,16 @@ def speaks(config: WatchConfig, host: str, heartbeats: Mapping[str, Heartbeat], 
 def load_heartbeats(store: Store) -> dict[str, Heartbeat]:
     """Every host's last sign; one that is damaged counts as none. Raises StorageError when the store fails."""
     found = {}
-    for item in store.list(FOLDER):
+    names = [item.name for item in store.list(FOLDER)]
+    with tempfile.TemporaryDirectory(prefix="holdfast-") as folder:
+        store.copy_to(Path(folder), names)
+        objects = {name: (Path(folder) / name).read_bytes() for name in names if (Path(folder) / name).is_file()}
+    for name, data in objects.items():
         try:
-            heartbeat = Heartbeat.from_json(store.get_bytes(item.name), item.name)
+            heartbeat = Heartbeat.from_json(data, name)
         except StorageError as error:
             log.warning("%s", error)
             continue
-        if item.name == name_of_heartbeat(heartbeat.host):
+        if name == name_of_heartbeat(heartbeat.host):
             found[heartbeat.host] = heartbeat
     return found
