@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.backup import archive, status
+from holdfast.backup import archive, status, status_text
 from holdfast.backup.archive_pieces import fold, numbers_in, numbers_text
 from holdfast.backup.binlogs import BinlogEntry
 from holdfast.backup.coverage import coverage
@@ -218,7 +218,7 @@ def test_a_thousand_backups_and_a_hundred_thousand_binlogs(capsys: pytest.Captur
     digest, lacking = archive.without_the_vanished(digest, names)
     again, _ = archive.with_objects(digest, {})
     warm_status = status.look("lab", START + timedelta(days=1000), again)
-    screen = status.text(warm_status)
+    screen = status_text.text(warm_status)
     warm = time.process_time() - began
     with capsys.disabled():
         print(

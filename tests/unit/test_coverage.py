@@ -13,7 +13,8 @@ from holdfast.backup.archive_pieces import fold
 from holdfast.backup.binlogs import BinlogEntry
 from holdfast.backup.coverage import coverage
 from holdfast.backup.manifest import Manifest
-from holdfast.backup.status import bar, look, problems, text
+from holdfast.backup.status import look, problems
+from holdfast.backup.status_text import bar, text
 from support.backups import OTHER, START, entry, full, gtids, incremental
 
 FULL = full("full", upper="A:1-10")
@@ -123,6 +124,9 @@ def test_the_screen() -> None:
         "\n"
         "Restorable\n"
         "  2026-11-22T01:30:00Z to 2026-11-22T07:00:00Z  (5 h 30 min)\n"
+        "  |............................................................|\n"
+        "   30 days to now: = restorable  ! hole  - not archived yet  . nothing\n"
+        "  If both servers were lost now, the last 29 min 0 s would be lost (since 2026-11-22T07:01:00Z)\n"
         "\n"
         "Chains\n"
         "  full  2 backups, 330 B, clone on db1\n"

@@ -10,7 +10,7 @@ from typing import Any
 
 from holdfast.backup.alarm_engine import LONG_AGO, Memory, Over, Silence, Standing
 from holdfast.clock import format_utc, parse_utc
-from holdfast.private_file import replace_privately
+from holdfast.whole_file import replace_file
 
 SCHEMA_VERSION = 1
 
@@ -34,7 +34,7 @@ def load_memory(path: Path, now: datetime) -> Memory:
 
 def save_memory(path: Path, memory: Memory) -> None:
     """Replace the file, mode 0600. Raises OSError."""
-    replace_privately(path, json.dumps(_document(memory), indent=1) + "\n")
+    replace_file(path, json.dumps(_document(memory), indent=1) + "\n")
 
 
 def _document(memory: Memory) -> dict[str, Any]:

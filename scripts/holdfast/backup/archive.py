@@ -11,7 +11,7 @@ import logging
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from holdfast.backup.lineage import sequence_of
 from holdfast.backup.manifest import Manifest, from_document, name_of_manifest
 from holdfast.backup.store import Store
 from holdfast.errors import StorageError
-from holdfast.private_file import replace_privately
+from holdfast.whole_file import replace_file
 
 SCHEMA_VERSION = 1
 DIGEST = "archive.json"
@@ -66,10 +66,27 @@ def look(store: Store, state_directory: Path) -> Archive:
         archive, grown = _fetch(store, EMPTY)
     if grown != digest:
         try:
-            replace_privately(path, json.dumps({"store": store.address, **grown}) + "\n")
+            replace_file(path, json.dumps({"store": store.address, **grown}) + "\n")
         except OSError as error:
             log.warning("%s cannot be written (%s): the next look fetches all again", path, error)
     return archive
+
+
+def look_without_asking(store: Store, state_directory: Path) -> tuple[Archive, datetime]:
+    """What this host saw at its last look, and when that was (UTC); nothing is asked of the store.
+
+    Raises StorageError when there is no digest, or none that can be read.
+    """
+    path = state_directory / DIGEST
+    try:
+        archive, _ = with_objects(read_digest(path, store.address), {})
+        return archive, datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StorageError(
+            f"{path} cannot be read: {error}",
+            meaning="This host has not looked at the store yet.",
+            remedy="Leave --cached out.",
+        ) from None
 
 
 def _fetch(store: Store, digest: Mapping[str, Any]) -> tuple[Archive, dict[str, Any]]:
