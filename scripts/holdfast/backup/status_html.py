@@ -83,7 +83,7 @@ def _tiles(status: Status) -> str:
     tiles = [
         ("would be lost if both servers were lost now", rpo_text(status)),
         ("in the store", bytes_text(stored)),
-        ("backups, chains", f"{len(status.manifests)}, {len(status.chains)}"),
+        ("backups", f"{len(status.manifests)} in {len(status.chains)} chains"),
         ("archived binlogs", f"{status.binlog_files:,}"),
     ]
     cells = "".join(
