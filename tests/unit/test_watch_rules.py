@@ -318,7 +318,10 @@ def test_raid(text: str, expected: list[tuple[str, str]]) -> None:
             "certificate_expiring:/ca.pem | /ca.pem expires 2026-12-12T14:00:00Z, in 20 days",
             "certificate_expiring:B2 key | B2 key has expired 2026-11-22T12:00:00Z",
         ]),
-        ({"services": {"cron.service": "active", "mysql.service": "activating"}}, []),
+        ({"services": {"cron.service": "active", "mysql.service": "reloading"}}, []),
+        ({"services": {"mysql.service": "activating"}}, [
+            "program_not_running:mysql.service | mysql.service on db1 is activating",
+        ]),
         ({"services": {"haproxy.service": "failed", "mysql-guard.service": "inactive"}}, [
             "program_not_running:haproxy.service | haproxy.service on db1 is failed",
             "program_not_running:mysql-guard.service | mysql-guard.service on db1 is inactive",

@@ -143,7 +143,7 @@ def look(config: Config, memory: Memory, at: datetime) -> Look:
                 found.unknown |= FROM_MYSQL - {"mysql_unreachable"}
             else:
                 found.gtid_executed = server.state.gtid_executed
-            if config.failover_or_none is not None and states_of([GUARD])[GUARD] == "active":
+            if config.failover_or_none is not None and states_of([GUARD]).get(GUARD) == "active":
                 found.not_ours |= GUARDS_OWN
                 found.findings = [finding for finding in found.findings if finding.alarm not in GUARDS_OWN]
     return found

@@ -193,8 +193,8 @@ def not_running(view: HostView, limits: LimitsConfig) -> Iterator[Finding]:
     """Units that should be active and are not, but for those of which another program tells."""
     del limits
     for unit, state in (view.services or {}).items():
-        # A oneshot or a unit that restarts itself passes through `activating`.
-        if state in ("active", "activating", "reloading") or unit in view.told_elsewhere:
+        # Not `activating`: a unit that systemd starts again and again is mostly that.
+        if state in ("active", "reloading") or unit in view.told_elsewhere:
             continue
         yield Finding(
             "program_not_running",
