@@ -1,7 +1,7 @@
-"""Random months of a pair: backups, failures, role swaps, losses, re-clones, restores, holes; and what could be restored.
+"""Random months of a pair: backups, role swaps, losses, re-clones, restores, holes; and what could be restored then.
 
-Everything here is told in plain sets and lists. What can be restored is asked of these alone, in the most stupid way that
-is right, so that it shares no thought with the planner that it judges.
+Everything here is told in plain sets and lists. What can be restored is asked of these alone, in the most stupid way
+that is right, so that it shares no thought with the planner that it judges.
 """
 
 from __future__ import annotations
@@ -139,6 +139,7 @@ class Story:
         self.servers = [Server("db1", self._uuid()), Server("db2", self._uuid())]
         self.primary = 0
         self._silent_until = begins
+        self.backups = self.drills = True
         self.history.truths.append((begins, []))
         for server in self.servers:
             server.lineage = f"{server.uuid}-{compact_utc(begins)}"
@@ -153,12 +154,11 @@ class Story:
             if self.history.now.hour in (2, 14):
                 self._archive()
             local = self.history.now.astimezone(BERLIN)
-            if 2 <= local.hour < 6:
+            if 2 <= local.hour < 6 and self.backups:
                 self._backup(local.weekday() == 6)
             if local.weekday() == 2 and local.hour < 4 and self.history.manifests:
-                self.history.drills.append(
-                    Drill(self.history.now, self.history.manifests[-1].id, passed=self.random.random() < 0.9)
-                )
+                passed = self.drills and self.random.random() < 0.9
+                self.history.drills.append(Drill(self.history.now, self.history.manifests[-1].id, passed=passed))
 
     def _chance(self, probability: float) -> bool:
         return self.random.random() < probability * self.trouble
