@@ -166,6 +166,7 @@ def test_one_message_for_each_backup_word_for_word(world: World, monkeypatch: py
     if kind == "incremental":
         world.run()
         world.messages.unlink()
+        world.state = replace(REPLICA, gtid_executed=gtids("A:1-30"), binlog_file="binlog.000031")
         hours, reason = 24.0, "incremental upon 20261122T010000Z-full-db1"
     ticks = iter([1000.0, 1000.0, 1200.4])
     monkeypatch.setattr(jobs, "monotonic", lambda: next(ticks))

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from holdfast.backup import watch_drills, watch_look
+from holdfast.backup import drills, watch_drills, watch_look
 from holdfast.backup.alarm_engine import Memory
 from holdfast.backup.watch_store import Cleanup, Drill
 from holdfast.config_failover import FailoverConfig
@@ -164,21 +164,19 @@ def test_nobody_listens_there() -> None:
 
 
 def test_drills_and_cleanups(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    good = drills.Drill(NOW, "full", True)
+    bad = [drills.Drill(NOW - timedelta(days=7), "full", False, note="rows differ"), drills.Drill(NOW, "full", False)]
     objects = {
-        "state/drills/20261122T130000Z.json": b'{"schema_version": 1, "passed": true, "backup_id": "full"}',
-        "state/drills/20261115T130000Z.json": b'{"passed": false, "backup_id": "full", "note": "rows differ"}',
-        "state/drills/20261116T130000Z.json": b'{"passed": "yes"}',
+        good.name: good.to_json(),
+        bad[0].name: bad[0].to_json(),
+        "state/drills/20261116T130000Z.json": bad[1].to_json(),
         "state/drills/20261117T130000Z.json": b"{",
         "state/drills/notes.json": b"{}",
     }
     found = watch_drills.drills_of(objects)
-    assert [drill.problem.partition(":")[0] for drill in found] == [
-        "full",
-        "a backup",
-        "state/drills/20261117T130000Z.json cannot be read",
-        "",
-    ]
-    assert found[-1] == Drill(NOW, "") and found[0].problem == "full: rows differ"
+    assert [drill.problem for drill in found[:2]] == ["full: rows differ", "full: it did not pass"]
+    assert found[2].problem.startswith("state/drills/20261117T130000Z.json cannot be read: ")
+    assert found[3] == Drill(NOW, "")
     assert "notes.json is not named after a time" in caplog.text
     assert watch_drills.cleanup_of(tmp_path) is None
     (tmp_path / "cleanup.json").write_text('{"at": "2026-11-22T13:00:00Z", "refused": "x"}')

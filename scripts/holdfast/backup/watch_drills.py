@@ -7,8 +7,10 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from holdfast.backup import drills
 from holdfast.backup.watch_store import Cleanup, Drill
 from holdfast.clock import parse_utc
+from holdfast.errors import StorageError
 
 CLEANUP = "cleanup.json"
 
@@ -43,10 +45,7 @@ def cleanup_of(state_directory: Path) -> Cleanup | None:
 
 def _problem(data: bytes, name: str) -> str:
     try:
-        document = json.loads(data)
-        if document["passed"] is True:
-            return ""
-        note = str(document.get("note", "")) or "it did not pass"
-        return f"{document.get('backup_id', 'a backup')}: {note}"
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"{name} cannot be read: {error}"
+        drill = drills.Drill.from_json(data, name)
+    except StorageError as error:
+        return error.what
+    return "" if drill.passed else f"{drill.backup_id}: {drill.note or 'it did not pass'}"
