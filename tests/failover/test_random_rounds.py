@@ -2,8 +2,8 @@
 
     HOLDFAST_SEED=1234 make test T='tests/failover/test_random_rounds.py -m long'      the same rounds again
 
-What must hold is the suite's post-test: once the faults end all becomes well by itself, no acknowledged row is lost, and
-at no sample did two servers acknowledge. Nobody allows a loss here, so nothing excuses one.
+What must hold is the suite's post-test: once the faults end all becomes well by itself, no acknowledged row is lost,
+and at no sample did two servers acknowledge. Nobody allows a loss here, so nothing excuses one.
 """
 
 from __future__ import annotations

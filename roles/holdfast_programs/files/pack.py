@@ -2,8 +2,8 @@
 
     pack.py FOLDER ARCHIVE DIRECTORY LINKS
 
-DIRECTORY is where the folder's content comes to lie, LINKS a JSON object from a link's path to the program in the folder behind it.
-The archive is unpacked at /. Runs on the controller, called by tasks/install.yml.
+DIRECTORY is where the folder's content comes to lie, LINKS a JSON object from a link's path to the program in the
+folder behind it. The archive is unpacked at /. Runs on the controller, called by tasks/install.yml.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def content_time(folder: Path, names: list[Path]) -> int:
 
 
 def pack(folder: Path, archive: Path, directory: Path, links: dict[str, str]) -> list[str]:
-    """Write the archive, owned by root and closed to writers; return the paths that the folder's content comes to have."""
+    """Write the archive, owned by root and closed to writers; return the paths of the folder's content on a host."""
     names = members(folder)
     time = content_time(folder, names)
     with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT) as tar:
@@ -53,11 +53,13 @@ def pack(folder: Path, archive: Path, directory: Path, links: dict[str, str]) ->
                 tar.addfile(member)
         for link, program in sorted(links.items()):
             member = tarfile.TarInfo(link.lstrip("/"))
-            member.type, member.linkname, member.mode, member.mtime = tarfile.SYMTYPE, str(directory / program), 0o777, time
+            member.type, member.linkname = tarfile.SYMTYPE, str(directory / program)
+            member.mode, member.mtime = 0o777, time
             member.uname = member.gname = "root"
             tar.addfile(member)
     return [str(directory / name) for name in names]
 
 
 if __name__ == "__main__":
-    sys.stdout.write("\n".join(pack(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4]))) + "\n")
+    source, archive, directory = map(Path, sys.argv[1:4])
+    sys.stdout.write("\n".join(pack(source, archive, directory, json.loads(sys.argv[4]))) + "\n")
