@@ -24,6 +24,7 @@ from holdfast.failover.record import Change, Record, SwapRequest
 POLL_SECONDS = 0.1
 KEEPER_SECONDS = 20.0  # a keeper that is silent for so long: report, and let the next run go on
 OPEN_SECONDS = 20.0  # the candidate's guard opens it within two of its ticks
+SAY_EVERY_SECONDS = 5.0  # while it waits: nobody is left without a word
 MISSING_SECONDS = 5.0  # without a word from the candidate or its guard
 FAILED_STEPS = 5  # of one kind in a run: report, and let the next run go on
 
@@ -67,6 +68,7 @@ class Promotion:
         self._site, self._candidate, self._old, self._old_uuid, self._terms = site, candidate, old, old_uuid, terms
         self._began = site.clock.now()
         self._drain_began: float | None = None
+        self._said_at = self._began
         self._failures: Counter[ManagerStep] = Counter()
         self.course = Course()
 
@@ -184,12 +186,23 @@ class Promotion:
         if server.source_of_channel:
             session.set_source(False)
             session.stop_receiving()
+            if not server.applying:  # it has just booted, or a person stopped it
+                session.start_applying()
         self._candidate.confirm()
         self._candidate.drained = True
         self._site.say(f"candidate {self._candidate.host.name}: offline, {count} sessions ended, receives no more")
         return False
 
     def _wait(self, record: Record) -> bool:
+        """Wait for the applier, or for a candidate that is missing for a moment; ToolError for an applier that stopped."""
+        name, now = self._candidate.host.name, self._site.clock.now()
+        if self._candidate.drained and not self._candidate.session.look().applying:
+            why = self._candidate.session.applier_error() or "it gave no reason"
+            raise ToolError(f"its applier does not run: {why}. It goes on once it does: SHOW REPLICA STATUS on {name}")
+        if now - self._said_at >= SAY_EVERY_SECONDS:
+            self._said_at = now
+            what = "what it received is still being applied" if self._candidate.drained else "no answer yet"
+            self._site.say(f"candidate {name}: {what}, {now - self._began:.0f} s so far")
         self._site.clock.sleep(POLL_SECONDS)
         return False
 
