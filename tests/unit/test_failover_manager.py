@@ -189,6 +189,25 @@ def test_a_switchover_by_order(rig: Rig, lost: bool) -> None:
     assert rig.world.diary[:2] == ["swap promote", "db1.set_read_only"]
 
 
+@pytest.mark.parametrize(("times_lost", "term"), [(1, 2), (2, 2), (3, 1)])
+def test_a_session_that_the_candidates_guard_ends_is_opened_anew(rig: Rig, times_lost: int, term: int) -> None:
+    seen, left = look(rig.conductor.site, {}), [times_lost]
+
+    def ends_it() -> None:
+        (rig.world.broken.add if left[0] else rig.world.broken.discard)("db2.look")
+        left[0] -= 1
+        if left[0] >= 0:
+            rig.world.before["db2.look"] = ends_it
+
+    rig.world.before["db2.look"] = ends_it
+    order = Order("failover", PROCEED, ordered=True)
+    with contextlib.nullcontext() if term == 2 else pytest.raises(HeldError, match="lost connection") as held:
+        rig.conductor.promote(seen, order)
+    assert rig.term == term
+    assert len([line for line in rig.world.said if "a new one is tried" in line]) == min(times_lost, 2)
+    assert held is None or "order it again" in held.value.remedy
+
+
 def test_an_order_for_the_wrong_host_changes_nothing(rig: Rig) -> None:
     order = Order("switchover", PROCEED, ordered=True)
     with pytest.raises(UsageError, match="db1 is the primary already"):
