@@ -115,6 +115,22 @@ def held_down(host: Host) -> Iterator[None]:
         let_up(host)
 
 
+def _filter(host: Host, verb: str, peer: Host) -> None:
+    inside = ["nsenter", "-t", str(init_pid(host)), "-n"]
+    rule = ["--source", peer.address, "--protocol", "tcp", "--dport", "3306", "--jump", "DROP"]
+    subprocess.run([*inside, "iptables", verb, "INPUT", *rule], check=True, capture_output=True)
+
+
+@contextmanager
+def replication_cut(primary: Host, replica: Host) -> Iterator[None]:
+    """Drop what a replica sends to its source's port for the time of the block; every other way between them stays."""
+    _filter(primary, "--append", replica)
+    try:
+        yield
+    finally:
+        _filter(primary, "--delete", replica)
+
+
 def put_right(pair: Pair) -> None:
     """Undo every fault that this suite knows, and start everything that a host should run."""
     lab: Lab = pair.lab
@@ -125,6 +141,8 @@ def put_right(pair: Pair) -> None:
     for host in (*lab.servers, lab.app1):
         inside = ["nsenter", "-t", str(init_pid(host)), "-n", "ip", "route", "flush", "type", "blackhole"]
         subprocess.run(inside, check=False, capture_output=True)
+        filters = ["nsenter", "-t", str(init_pid(host)), "-n", "iptables", "--flush", "INPUT"]
+        subprocess.run(filters, check=False, capture_output=True)
         host.run("rm", "-f", HELD_DOWN)
         host.run("systemctl", "daemon-reload")
     app = ("mysql-keeper", pair.manager_unit, pair.proxy_unit)

@@ -98,7 +98,9 @@ class Conductor:
                 if attempt == CONFIRM_ATTEMPTS or not (was_there and isinstance(error, DatabaseError)):
                     remedy = error.remedy or f"See that {candidate.host.name} answers, and order it again."
                     raise HeldError(error.what, meaning=error.meaning, remedy=remedy) from None
-                self.site.say(f"candidate {candidate.host.name}: the session was ended, a new one is tried: {error.what}")
+                self.site.say(
+                    f"candidate {candidate.host.name}: the session was ended, a new one is tried: {error.what}"
+                )
         raise AssertionError("the last attempt returns or raises")
 
     def finish(self, seen: Seen, order: Order) -> Course:

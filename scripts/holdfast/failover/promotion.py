@@ -194,7 +194,7 @@ class Promotion:
         return False
 
     def _wait(self, record: Record) -> bool:
-        """Wait for the applier, or for a candidate that is missing for a moment; ToolError for an applier that stopped."""
+        """Wait for the applier, or a candidate that is missing for a moment. Raises ToolError for a stopped applier."""
         name, now = self._candidate.host.name, self._site.clock.now()
         if self._candidate.drained and not self._candidate.session.look().applying:
             why = self._candidate.session.applier_error() or "it gave no reason"
