@@ -13,7 +13,7 @@ from holdfast.failover.alarms import Alarms
 from holdfast.failover.candidate import Candidate
 from holdfast.failover.conduct import Conductor, HeldError, Order
 from holdfast.failover.decide import decide_manager
-from holdfast.failover.look import Roles, Seen, Watch, look, view_of
+from holdfast.failover.look import Lookout, Roles, Seen, Watch, view_of
 from holdfast.failover.promotion import Course, Ended, Terms
 from holdfast.failover.protocol import ManagerStep
 from holdfast.failover.record import Record
@@ -45,6 +45,7 @@ class Manager:
         self._silence_seconds = silence_seconds
         self._window_seconds = conductor.site.times.heartbeat_window_seconds
         self._terms = Terms(hold_if_unproven)
+        self._lookout = Lookout(conductor.site)
         self._watch = Watch(silence_seconds, self._window_seconds)
         self._uuids: dict[str, str] = dict(conductor.memory.get("uuids"))
         self._prepared: Candidate | None = None
@@ -53,7 +54,7 @@ class Manager:
     def tick(self) -> float:
         """Look, and act if it is due; seconds until the next look."""
         site = self._conductor.site
-        seen = look(site, self._uuids)
+        seen = self._lookout.look(self._uuids)
         now = site.clock.now()
         if seen.record is None:
             self._hold(seen, "keeper")
@@ -71,7 +72,7 @@ class Manager:
         return min(pause_seconds, due) if 0 < due < pause_seconds else pause_seconds
 
     def _watch_primary(self, seen: Seen, record: Record, roles: Roles, now: float) -> None:
-        self._watch.heard(record.primary, seen.old_answers, now)
+        self._watch.heard(record.primary, seen.old_asked_at, now)
         silent_for = self._watch.silent_for(now)
         if seen.old_answers:
             self._drop_candidate()
