@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-import yaml
 
 from support import faults, guarded
-from support.failover_faults import replication_cut
+from support.failover_faults import reconfigured, replication_cut
 from support.failover_load import Load
-from support.failover_pair import CONFIGURATION, Pair
+from support.failover_pair import Pair
 from support.hosts import CommandError, Host, wait_until
 
 FENCE_SECONDS = 60.0
@@ -22,22 +19,6 @@ def fence_lines(pair: Pair, since: float) -> str:
     """Return what the manager logged of the fence since a moment."""
     when = f"@{since:.0f}"
     return pair.lab.app1.run("journalctl", "--no-pager", "-o", "cat", "--since", when, "-g", "fence|promotion").out
-
-
-@contextmanager
-def policy(pair: Pair, name: str) -> Iterator[None]:
-    """Give the site another fence policy for the time of the block."""
-    app = pair.lab.app1
-    kept = app.read(CONFIGURATION)
-    document = yaml.safe_load(kept)
-    document["failover"]["fence_policy"] = name
-    app.write(CONFIGURATION, yaml.safe_dump(document), "0640")
-    app.run("systemctl", "restart", pair.manager_unit)
-    try:
-        yield
-    finally:
-        app.write(CONFIGURATION, kept, "0640")
-        app.run("systemctl", "restart", pair.manager_unit)
 
 
 def ordered(pair: Pair, since: float) -> str:
@@ -95,7 +76,7 @@ def test_by_the_guard_and_through_the_relay(pair: Pair, load: Load) -> None:
 def test_a_fence_that_is_not_possible(pair: Pair, load: Load, name: str) -> None:
     """The primary is cut off from everybody, its guard is dead: nothing can be proven."""
     roles, term = pair.roles(), pair.term()
-    with policy(pair, name):
+    with reconfigured(pair, {"fence_policy": name}):
         began = time.time()
         roles.primary.run("systemctl", "stop", "mysql-guard")
         try:

@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
+
 from support import hosts
 from support.failover_load import PROGRAM
-from support.failover_pair import Pair
+from support.failover_pair import CONFIGURATION, Pair
 from support.hosts import Host, Lab, wait_until
+from support.site import Overrides, merged
 
 HELD_DOWN = "/etc/systemd/system/mysql.service.d/zz-suite.conf"
 UNITS = {"db": ("mysql", "mysql-health", "mysql-guard", "mysql-relay-guard.socket", "mysql-relay-admin.socket")}
@@ -103,6 +106,22 @@ def let_up(host: Host) -> None:
     host.run("systemctl", "daemon-reload")
     host.run("systemctl", "reset-failed", "mysql", check=False)
     host.run("systemctl", "start", "mysql", timeout_seconds=90)
+
+
+@contextmanager
+def reconfigured(pair: Pair, changes: Overrides) -> Iterator[None]:
+    """Give the manager another configuration of failover for the time of the block; the guards keep theirs."""
+    app = pair.lab.app1
+    kept = app.read(CONFIGURATION)
+    document = yaml.safe_load(kept)
+    document["failover"] = merged(document["failover"], changes)
+    app.write(CONFIGURATION, yaml.safe_dump(document), "0640")
+    app.run("systemctl", "restart", pair.manager_unit)
+    try:
+        yield
+    finally:
+        app.write(CONFIGURATION, kept, "0640")
+        app.run("systemctl", "restart", pair.manager_unit)
 
 
 @contextmanager
