@@ -62,6 +62,26 @@ def test_who_looks_once_waits_for_everybody(world: World) -> None:
     assert look(world.site(), {}).old_answers
 
 
+def test_that_no_way_answers_is_learnt_in_the_background(world: World) -> None:
+    site, uuids = world.site(), dict(UUIDS)
+    with Lookout(site) as lookout:
+        roles = lookout.look(uuids).roles
+        assert roles is not None
+        assert not lookout.no_way_answers(roles, 10.0), "not known yet"
+        time.sleep(0.2)
+        assert not lookout.no_way_answers(roles, 10.0), "all ways do"
+        world.broken |= {"db1.sql", "db1.guard"}
+        time.sleep(0.2)
+        lookout.no_way_answers(roles, 10.0)
+        time.sleep(0.2)
+        assert lookout.no_way_answers(roles, 10.0)
+        world.broken.discard("db1.guard")
+        time.sleep(0.2)
+        lookout.no_way_answers(roles, 10.0)
+        time.sleep(0.2)
+        assert not lookout.no_way_answers(roles, 10.0)
+
+
 def test_the_silence_is_counted_from_what_was_answered() -> None:
     watch = Watch(30, 10)
     watch.heard("a", 95.0, 100.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from types import TracebackType
@@ -11,13 +11,15 @@ from typing import Any, Self
 
 from holdfast.errors import ToolError
 from holdfast.failover.parties import Hearing, Host, Site
-from holdfast.failover.probe import hearing_of, report_of, sql_answers
+from holdfast.failover.probe import Found, hearing_of, probe, report_of, sql_answers
 from holdfast.failover.protocol import Fence, ManagerView, Server
 from holdfast.failover.record import Instance, Record
 from holdfast.failover.wire import GuardReport
 
 # a primary that lives answers in milliseconds; whoever needs longer is heard in the next look
 PATIENCE_SECONDS = 0.5
+# what was found out no longer ago than this is not asked again: a look each 5 s, and a time limit
+LATELY_SECONDS = 10.0
 # for who looks once: every question has a time limit of its own
 WHOLE_SECONDS = 60.0
 # a primary of which is known only that it answers, which is all that a decision asks of it
@@ -97,8 +99,9 @@ class Lookout:
 
     def __init__(self, site: Site, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._site, self._patience_seconds = site, patience_seconds
-        self._pool = ThreadPoolExecutor(2 * len(site.hosts) + 1, thread_name_prefix="look")
+        self._pool = ThreadPoolExecutor(2 * len(site.hosts) + 2, thread_name_prefix="look")
         self._open: dict[tuple[str, str], _Asked] = {}
+        self._ways: _Asked | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -118,7 +121,7 @@ class Lookout:
             for what, ask in (("report", _report), ("login", _login))
         }
         hearing = None if roles is None else self._pool.submit(hearing_of, roles.candidate)
-        self._wait(spared="" if roles is None else roles.old.name)
+        self._wait(late, spared="" if roles is None else roles.old.name)
         found = {key: self._take(key, before) for key, before in late.items()}
         reports: dict[str, GuardReport | None] = {}
         for name in self._site.hosts:
@@ -145,11 +148,25 @@ class Lookout:
             self._open[key] = _Asked(self._site.clock.now(), self._pool.submit(ask, host))
         return late
 
-    def _wait(self, spared: str) -> None:
+    def no_way_answers(self, roles: Roles, window_seconds: float) -> bool:
+        """Whether lately nobody answered on any way to the old primary, so that a fence would ask in vain.
+
+        To learn that takes a time limit, so it is asked in the background while the primary is silent.
+        """
+        question = (roles.old.name, "ways")
+        self._ways = (
+            self._ask(question, lambda host: probe(host, roles.candidate, window_seconds), roles.old) or self._ways
+        )
+        if self._ways is None or self._site.clock.now() - self._ways.at > LATELY_SECONDS:
+            return False
+        found: Found = self._ways.answer.result()
+        return not (found.sql or found.guards)
+
+    def _wait(self, keys: Collection[tuple[str, str]], spared: str) -> None:
         """Wait for everybody, and for the spared one a short time only."""
         began = time.monotonic()
-        wait([asked.answer for (name, _), asked in self._open.items() if name != spared])
-        mine = [asked.answer for (name, _), asked in self._open.items() if name == spared]
+        wait([self._open[name, what].answer for name, what in keys if name != spared])
+        mine = [self._open[name, what].answer for name, what in keys if name == spared]
         wait(mine, timeout=max(0.0, self._patience_seconds - (time.monotonic() - began)))
 
     def _take(self, key: tuple[str, str], late: _Asked | None) -> _Asked | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from holdfast.clock import format_utc, utc_now
 from holdfast.errors import HoldfastError, LockedError, ToolError
@@ -73,12 +74,13 @@ class Manager:
 
     def _watch_primary(self, seen: Seen, record: Record, roles: Roles, now: float) -> None:
         self._watch.heard(record.primary, seen.old_asked_at, now)
-        silent_for = self._watch.silent_for(now)
+        silent_for, no_way_answers = self._watch.silent_for(now), False
         if seen.old_answers:
             self._drop_candidate()
             self._settle(seen)
         else:
             log.warning("%s has not answered for %.1f s", roles.old.name, silent_for)
+            no_way_answers = self._lookout.no_way_answers(roles, self._window_seconds)
             if silent_for >= self._silence_seconds:
                 self._prepare(roles)
         silent = self._watch.due_in(now) <= 0
@@ -88,7 +90,12 @@ class Manager:
         elif step is ManagerStep.HOLD or self._conductor.memory.pause(utc_now()) is not None:
             self._hold(seen, "held")
         else:
-            order = Order("failover", self._terms, silent=True, detection_seconds=silent_for)
+            order = Order(
+                "failover",
+                replace(self._terms, no_way_answers=no_way_answers),
+                silent=True,
+                detection_seconds=silent_for,
+            )
             self._under_lock(lambda: self._conductor.promote(seen, order, self._take_candidate()))
 
     def _settle(self, seen: Seen) -> None:

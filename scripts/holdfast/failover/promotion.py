@@ -41,11 +41,15 @@ class Ended(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How it may go. `may_roll_back` is false for a script whose caller opens the candidate when it returns."""
+    """How it may go. `may_roll_back` is false for a script whose caller opens the candidate when it returns.
+
+    `no_way_answers`: nobody answered on any way to the old primary a moment ago, so the fence does not ask again.
+    """
 
     hold_if_unproven: bool
     old_primary_is_off: bool = False
     may_roll_back: bool = True
+    no_way_answers: bool = False
 
 
 @dataclass(slots=True)
@@ -162,8 +166,14 @@ class Promotion:
         return actions[step](record)
 
     def _fence(self, record: Record) -> bool:
-        off = self._terms.old_primary_is_off
-        run = FenceRun(self._site, record.term, self._old, self._candidate.host, power_is_off=off)
+        run = FenceRun(
+            self._site,
+            record.term,
+            self._old,
+            self._candidate.host,
+            power_is_off=self._terms.old_primary_is_off,
+            no_way_answers=self._terms.no_way_answers,
+        )
         try:
             self.course.fence = run.run()
         finally:
