@@ -24,6 +24,7 @@ KILL_IN_COMMIT = """
 import os, subprocess, time, pymysql
 mysqld = int(subprocess.check_output(["pidof", "mysqld"]))
 cursor = pymysql.connect(unix_socket="/run/mysqld/mysqld.sock", user="root").cursor()
+print("looking", flush=True)
 while not cursor.execute(
     "SELECT 1 FROM performance_schema.processlist WHERE info LIKE 'INSERT INTO failover.large%'"
     " AND (state LIKE 'waiting for handler commit%' OR state LIKE 'Waiting for semi-sync%')"
@@ -47,8 +48,11 @@ def test_in_the_middle_of_a_large_transaction(pair: Pair, load: Load, times: Tim
     )
     pair.lab.wait_for_replica()
     with held_down(roles.primary):
+        killer = roles.primary.start("timeout", f"{LARGE_SECONDS:.0f}", "python3", "-c", KILL_IN_COMMIT)
+        assert killer.stdout is not None
+        assert killer.stdout.readline() == b"looking\n"
         client = roles.primary.start("mysql", "-uroot", "-e", LARGE.format(rows=ROWS))
-        roles.primary.run("python3", "-c", KILL_IN_COMMIT, timeout_seconds=LARGE_SECONDS)
+        assert killer.wait(timeout=LARGE_SECONDS + 30) == 0, "the moment of its commit was not met"
         began = time.time()
         client.wait(timeout=30)
         new = times.promotion(pair, load, "killed in a large transaction", began, term)
