@@ -21,6 +21,7 @@ REPLICATION_ACCOUNT = "/etc/holdfast/secrets/mysql-replication.cnf"
 MANAGERS = {"mysql_failover": "mysql-failover", "replication_manager": "replication-manager"}
 PROXIES = ("haproxy", "proxysql")
 GONE_SECONDS = 5.0
+CLONE_ATTEMPTS, CLONE_SECONDS = 3, 90.0
 CLONE = (
     # with the source's side of semi-sync on it would wait for an ACK of its own when it drops what it has
     "SET GLOBAL rpl_semi_sync_source_enabled=OFF; SET GLOBAL super_read_only=OFF;"
@@ -154,11 +155,34 @@ class Pair:
         self.rebuilt.append(host.name)
 
     def _clone(self, host: Host, address: str, account: dict[str, str], before: int) -> None:
-        # the session ends with the server's restart
-        done = host.run("mysql", "--no-defaults", "-uroot", stdin=CLONE.format(address=address, **account), check=False)
-        if "ERROR" in done.err and not re.search(r"ERROR (2013|2006|3707)", done.err):
-            raise CommandError(f"{host.name} was not cloned: {done.err}")
-        wait_until(lambda: self._restarted(host, before), f"{host.name} is back from its clone", limit_seconds=60)
+        for _ in range(CLONE_ATTEMPTS):
+            # the session ends with the server's restart
+            clone = CLONE.format(address=address, **account)
+            done = host.run("mysql", "--no-defaults", "-uroot", stdin=clone, check=False)
+            if "ERROR" in done.err and not re.search(r"ERROR (2013|2006|3707)", done.err):
+                raise CommandError(f"{host.name} was not cloned: {done.err}")
+            if self._came_back(host, before):
+                return
+            print(f"{host.name}: a fencer that was still at work ended the clone's session: {done.err}")
+        raise CommandError(f"{host.name} was not cloned in {CLONE_ATTEMPTS} attempts")
+
+    def _came_back(self, host: Host, before: int) -> bool:
+        """Wait until a clone's server is back; False when none has begun. Raises CommandError."""
+        began = time.monotonic()
+        while time.monotonic() - began < CLONE_SECONDS:
+            if self._restarted(host, before):
+                return True
+            if time.monotonic() - began > GONE_SECONDS and self._does_not_clone(host, before):
+                return False
+            time.sleep(0.5)
+        raise CommandError(f"not within {CLONE_SECONDS:.0f} s: {host.name} is back from its clone")
+
+    def _does_not_clone(self, host: Host, before: int) -> bool:
+        under_way = "SELECT COUNT(*) FROM performance_schema.clone_status WHERE STATE = 'In Progress'"
+        try:
+            return guarded.mysqld_pid(host) == before and host.value(under_way) == "0"
+        except (CommandError, IndexError):
+            return False
 
     def _restarted(self, host: Host, before: int) -> bool:
         try:
