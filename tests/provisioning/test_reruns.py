@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from provisioning.conftest import rerun
 from support.hosts import Host, Lab
+from support.playbooks import rerun
 
 BUFFER_POOL = {"innodb_buffer_pool_size": "128M"}  # as inventories/lab has it
 
