@@ -133,7 +133,7 @@ def measure(steps: console.Steps, site: Site, replica: hosts.Host) -> dict[str, 
     for number in range(RUNS + 1):
         label = f"pair {number} of {RUNS}" if number else "a pair to warm up, not counted"
         with steps.step(label) as step:
-            # Each is first in every other pair: what the first one left is still being written while the second one runs.
+            # Each is first in every other pair: what the first one left is still being written while the second runs.
             order = list(scripts)[:: -1 if number % 2 else 1]
             pair = {name: cost_of(site, replica, scripts[name]) for name in order}
             step.note = ", ".join(f"{name} {cost.seconds:.1f} s" for name, cost in pair.items())
