@@ -91,9 +91,31 @@ def test_without_guards_a_program_that_needs_them_says_so(rendered: dict[str, Pa
 
 def test_a_program_that_needs_a_server_says_so_on_an_app_host(rendered: dict[str, Path]) -> None:
     loaded = config.load(rendered["lab"] / "app1/etc/holdfast/config.yml")
-    for section in ("mysql", "backup", "recovery", "store"):
+    for section in ("mysql", "backup", "recovery"):
         with pytest.raises(ConfigurationError, match=f"{section}: is null"):
             getattr(loaded, section)
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_the_managers_host_alone_cleans_up(rendered: dict[str, Path], site: str) -> None:
+    folder = rendered[site] / "app1/etc"
+    cleaner = config.load(folder / "holdfast/config.yml")
+    assert cleaner.retention.point_in_time_days == 30
+    assert cleaner.store.rclone_config_file == Path("/etc/holdfast/secrets/rclone-watch.conf")
+    assert config.load(rendered[site] / "db1/etc/holdfast/config.yml").retention_or_none is None
+    lines = (folder / "cron.d/holdfast-cleanup").read_text().splitlines()
+    jobs = {" ".join(line.split()[:5]): line for line in lines if line[:1].isdigit()}
+    assert "mysql-backup-cleanup 2>&1" in jobs["0 4 * * *"]
+    assert "--retry-due" in jobs["50 * * * *"]
+
+
+def test_production_hides_no_deleted_object_and_the_cleaner_has_a_key_of_its_own(rendered: dict[str, Path]) -> None:
+    cleaner, writer = configparser.ConfigParser(interpolation=None), configparser.ConfigParser(interpolation=None)
+    cleaner.read(rendered["production"] / "app1/etc/holdfast/secrets/rclone-watch.conf")
+    writer.read(rendered["production"] / "db1/etc/holdfast/secrets/rclone.conf")
+    assert cleaner["store"]["hard_delete"] == "true"
+    assert cleaner["offsite"]["remote"] == writer["offsite"]["remote"]
+    assert cleaner["offsite"]["password"] == writer["offsite"]["password"]
 
 
 def test_the_times_are_those_of_the_protocol(rendered: dict[str, Path]) -> None:

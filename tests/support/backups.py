@@ -92,10 +92,11 @@ def entry(number: int, previous: str, new: str, *, hours: tuple[float, float] | 
 
 
 class MemoryStore:
-    """A store that is a dictionary; `refuse` names objects whose upload or deletion fails."""
+    """A store that is a dictionary; `refuse` names objects whose upload or deletion fails. Leases lie apart."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
+        self.leases: list[str] = []
         self.refuse: set[str] = set()
         self.order: list[str] = []
 
@@ -108,6 +109,9 @@ class MemoryStore:
         self, local: Path, name: str, *, overwrite: bool = False, listed_later: bool = False, cancel: object = None
     ) -> None:
         del listed_later, cancel
+        if name.startswith("state/leases/"):
+            self.leases.append(name)
+            return
         self.put_bytes(name, local.read_bytes(), overwrite=overwrite)
 
     def put_bytes(self, name: str, data: bytes, *, overwrite: bool = False) -> None:

@@ -74,8 +74,26 @@ CONFIGURATION: dict[str, Any] = {
         "retry_wait_seconds": 2,
         "timeout_seconds": 300,
     },
+    "retention": None,
     "failover": None,
     "notifications": {"telegram": None, "command": [], "timeout_seconds": 20, "runbooks": "docs/runbooks"},
+}
+
+
+RETENTION: dict[str, Any] = {
+    "point_in_time_days": 30,
+    "weekly_full_days": 90,
+    "binlog_days": 30,
+    "minimum_chains": 2,
+    "drill_maximum_age_days": 14,
+    "newest_backup_maximum_age_days": 3,
+    "orphan_minimum_age_hours": 48,
+    "object_lock_days": 0,
+    "maximum_backups": 20,
+    "maximum_binlogs": 2000,
+    "maximum_share_percent": 35,
+    "full_weekday": "sunday",
+    "time_of_day": "04:00",
 }
 
 
@@ -116,6 +134,12 @@ FAILOVER: dict[str, Any] = {
         "drain_seconds": 30,
     },
 }
+
+
+@pytest.fixture
+def retention_section() -> dict[str, Any]:
+    """A valid section `retention`, for a test to change and to hand to `configuration(retention=...)`."""
+    return copy.deepcopy(RETENTION)
 
 
 @pytest.fixture
