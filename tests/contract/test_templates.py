@@ -24,12 +24,13 @@ EXAMPLE = ROOT / "inventories/production/group_vars/all/vault.yml.example"
 SITES = {
     "lab": ["-i", "inventories/lab"],
     "production": ["-i", "inventories/production", "-e", f"@{EXAMPLE}"],
-    "guarded": ["-i", "inventories/lab", "-e", '{"mysql_guard_enabled": true}'],
+    "suite": ["-i", "inventories/lab", "-e", "@molecule/failover/vars/settings.yml"],
     "plain": [
         "-i",
         "inventories/lab",
         "-e",
-        '{"mysql_backup_encryption_enabled": false, "holdfast_programs_store_encrypted": false,'
+        '{"mysql_guard_enabled": false, "mysql_backup_encryption_enabled": false,'
+        ' "holdfast_programs_store_encrypted": false,'
         ' "holdfast_programs_notification_command": ["mail", "-s", "it\'s Holdfast", "a@example.org"],'
         ' "holdfast_programs_telegram_enabled": true, "holdfast_programs_telegram_chat_id": "-100123"}',
     ],
@@ -73,8 +74,8 @@ def test_the_programs_take_the_configuration(rendered: dict[str, Path], site: st
 
 
 @pytest.mark.parametrize("host", ["db1", "db2", "app1"])
-def test_the_guarded_site_knows_who_is_who(rendered: dict[str, Path], host: str) -> None:
-    failover = config.load(rendered["guarded"] / host / "etc/holdfast/config.yml").failover
+def test_a_site_with_guards_knows_who_is_who(rendered: dict[str, Path], host: str) -> None:
+    failover = config.load(rendered["lab"] / host / "etc/holdfast/config.yml").failover
     assert [each.name for each in failover.database_hosts] == ["db1", "db2"]
     assert failover.keeper.host == "app1" and failover.keeper.address in failover.app_addresses
     assert failover.keeper.address not in {each.address for each in failover.database_hosts}
@@ -142,8 +143,9 @@ def test_the_times_are_those_of_the_protocol(rendered: dict[str, Path]) -> None:
     constants = {name: getattr(protocol, name.upper()) for name in timing if hasattr(protocol, name.upper())}
     assert len(constants) == 8
     assert {name: timing[name] for name in constants} == constants
-    lab = config.load(rendered["guarded"] / "db1/etc/holdfast/config.yml").failover.timing
-    assert lab.silence_seconds < timing["silence_seconds"] and lab.no_progress_seconds == timing["no_progress_seconds"]
+    suite = config.load(rendered["suite"] / "db1/etc/holdfast/config.yml").failover.timing
+    assert suite.silence_seconds < timing["silence_seconds"]
+    assert suite.grey_failure_seconds == timing["grey_failure_seconds"], "what is not named keeps its value"
 
 
 @pytest.mark.parametrize("site", SITES)

@@ -1,8 +1,7 @@
-"""A store on this machine for tests: a folder that rclone takes for one, or rclone's S3 server over it."""
+"""A store on this machine for tests: a folder that rclone takes for one, or rclone's own server over it."""
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import time
@@ -15,49 +14,34 @@ from holdfast.config import StoreConfig
 from support.histories import History
 
 BUCKET = "bucket"
-# Debian builds rclone without `serve s3`; the lab unpacks rclone's own release for its store (molecule/lab/store.yml).
-SERVER = (
-    Path(os.environ.get("HOLDFAST_CACHE") or Path.home() / ".cache" / "holdfast") / "rclone-1.75.2/unpacked/bin/rclone"
-)
 
 
-def configuration(folder: Path, *, port: int | None = None, encrypted: bool = True) -> StoreConfig:
-    """The configuration of a store below `folder`: a plain folder, or with `port` the S3 server there."""
-    bucket = folder / "remote" / BUCKET
-    bucket.mkdir(parents=True, exist_ok=True)
+def configuration(folder: Path, *, port: int | None = None, encrypted: bool = False) -> StoreConfig:
+    """The configuration of a store below `folder`: a plain folder, or with `port` the server there."""
+    (folder / "remote" / BUCKET).mkdir(parents=True, exist_ok=True)
     file = folder / "rclone.conf"
-    store = (
-        f"[store]\ntype = alias\nremote = {folder}/remote\n"
-        if port is None
-        else "[store]\ntype = s3\nprovider = Other\naccess_key_id = key\nsecret_access_key = s3cr3t\n"
-        f"endpoint = http://127.0.0.1:{port}\nregion = us-east-1\nforce_path_style = true\n"
+    where = (
+        f"type = alias\nremote = {folder}/remote" if port is None else f"type = webdav\nurl = http://127.0.0.1:{port}"
     )
-    around = "type = crypt\npassword = yQqNCDYsFl4nKqAb-SSsR1N9vCv0\nfilename_encryption = off\n" if encrypted else ""
-    file.write_text(
-        f"{store}[offsite]\n{around or 'type = alias'}\nremote = store:{BUCKET}\n"
-        + ("directory_name_encryption = false\n" if encrypted else "")
-    )
+    around = "type = alias"
+    if encrypted:
+        around = (
+            "type = crypt\npassword = yQqNCDYsFl4nKqAb-SSsR1N9vCv0\n"
+            "filename_encryption = off\ndirectory_name_encryption = false"
+        )
+    file.write_text(f"[store]\n{where}\n[offsite]\n{around}\nremote = store:{BUCKET}\n")
     return StoreConfig(file, "offsite:", encrypted, attempts=2, retry_wait_seconds=0, timeout_seconds=60)
 
 
 @contextmanager
-def s3_server(folder: Path) -> Iterator[int]:
-    """Serve the store's folder; yields the port."""
+def server(folder: Path) -> Iterator[int]:
+    """Serve the store's folder by HTTP, so that the store has a clock; yields the port."""
     (folder / "remote" / BUCKET).mkdir(parents=True, exist_ok=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    argv = [
-        str(SERVER),
-        "serve",
-        "s3",
-        "--addr",
-        f"127.0.0.1:{port}",
-        "--auth-key",
-        "key,s3cr3t",
-        str(folder / "remote"),
-    ]
-    with (folder / "server.log").open("wb") as log, subprocess.Popen(argv, stderr=log, stdout=log) as server:
+    argv = ["rclone", "serve", "webdav", "--addr", f"127.0.0.1:{port}", str(folder / "remote")]
+    with (folder / "server.log").open("wb") as log, subprocess.Popen(argv, stderr=log, stdout=log) as started:
         try:
             for _ in range(200):
                 with socket.socket() as probe:
@@ -66,7 +50,7 @@ def s3_server(folder: Path) -> Iterator[int]:
                 time.sleep(0.05)
             yield port
         finally:
-            server.terminate()
+            started.terminate()
 
 
 def fill(folder: Path, history: History, cluster: str = "lab") -> Path:

@@ -343,7 +343,7 @@ def test_a_clock_a_year_ahead_deletes_nothing(policy: RetentionConfig) -> None:
     ],
 )
 def test_one_run_deletes_no_more_than_its_limits(
-    changes: dict[str, int], message: str, policy: RetentionConfig
+    changes: dict[str, Any], message: str, policy: RetentionConfig
 ) -> None:
     old = [base(f"old{number}", 99 + number) for number in range(5)]
     young = [base(f"young{number:02d}", number, "A:1-100") for number in range(1, 21)]

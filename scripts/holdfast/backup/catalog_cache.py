@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,24 +24,27 @@ class Cache:
         self._path = path
         self._root = root
         self._known = _read(path, root)
+        self._fetched: Mapping[str, bytes] = {}
+
+    def fetch(self, bulk: Bulk, objects: Sequence[StoredObject]) -> None:
+        """Get what is not known yet, in one call."""
+        self._fetched = bulk.fetch([item.name for item in objects if item.name not in self._known])
 
     def load(
-        self, bulk: Bulk, objects: Sequence[StoredObject], decode: Callable[[bytes, str], T]
+        self, objects: Sequence[StoredObject], decode: Callable[[bytes, str], T]
     ) -> tuple[list[T], list[StorageError]]:
-        """What `decode` makes of each object, and its complaints; what is not known yet is fetched in one call.
+        """What `decode` makes of each object, known or fetched, and its complaints.
 
         Only what decodes is remembered. An object that has another size than the one that was read first was
         overwritten: the first is used, and said.
         """
-        lacking = [item.name for item in objects if item.name not in self._known]
-        fetched = bulk.fetch(lacking)
         found: list[T] = []
         problems: list[StorageError] = []
         for item in objects:
             data = self._known.get(item.name)
             if data is not None and len(data) != item.size:
                 log.warning("%s was overwritten since it was first read; its first content is used", item.name)
-            data = data if data is not None else fetched.get(item.name)
+            data = data if data is not None else self._fetched.get(item.name)
             if data is None:
                 problems.append(StorageError(f"{item.name} was listed, but cannot be read"))
                 continue

@@ -70,11 +70,12 @@ def read(objects: Sequence[StoredObject], bulk: Bulk, cache: Cache) -> tuple[Hel
         named(lines.FOLDER, 2),
         named(drills.FOLDER, 2),
     )
-    manifests, damaged = cache.load(bulk, groups[0], _manifest)
-    entries, unreadable = cache.load(bulk, groups[1], _entry)
+    cache.fetch(bulk, [item for group in groups for item in group])
+    manifests, damaged = cache.load(groups[0], _manifest)
+    entries, unreadable = cache.load(groups[1], _entry)
     # A line or drill that cannot be read ends the run: what they say decides about all the rest.
-    found_lines, bad_lines = cache.load(bulk, groups[2], Line.from_json)
-    found_drills, bad_drills = cache.load(bulk, groups[3], Drill.from_json)
+    found_lines, bad_lines = cache.load(groups[2], Line.from_json)
+    found_drills, bad_drills = cache.load(groups[3], Drill.from_json)
     if bad := [*bad_lines, *bad_drills]:
         raise bad[0]
     cache.save([item.name for group in groups for item in group])

@@ -42,6 +42,7 @@ class Store:
     def __init__(self, config: StoreConfig, cluster: str) -> None:
         self._remote = config.remote
         self._cluster = cluster
+        self._encrypted = config.encrypted
         self._rclone = Rclone(config)
         self._root_seen = False
 
@@ -75,8 +76,7 @@ class Store:
             )
 
         def upload() -> None:
-            # What a failed attempt left may look unchanged to rclone, hence --ignore-times.
-            self._rclone.once("copyto", "--ignore-times", str(local), where, where=where, size=size, cancel=cancel)
+            self._send(local, where, size, cancel)
             if listed_later:
                 return
             stored = self._stat_once(name, cancel)
@@ -88,7 +88,7 @@ class Store:
 
     def put_bytes(self, name: str, data: bytes, *, overwrite: bool = False) -> None:
         """Upload bytes; as `put`."""
-        # By a file, not by `rclone rcat`: that takes the end of its input for success, also when we die.
+        # By a file, not by a pipe: rclone would take the end of its input for success, also when we die.
         with tempfile.NamedTemporaryFile(prefix="holdfast-") as file:
             file.write(data)
             file.flush()
@@ -198,6 +198,18 @@ class Store:
     def open_read(self, name: str) -> Stage:
         """A stage that writes the object to its output, for a Pipeline; neither retried nor checked in length."""
         return Stage(f"rclone cat {name}", (*self._rclone.command(), "cat", self._path(name)))
+
+    def _send(self, local: Path, where: str, size: int, cancel: threading.Event | None) -> None:
+        if self._encrypted:
+            # `copyto` onto crypt reads and encrypts a file twice: once for its checksum, once to send it (measured: 1.4
+            # times the CPU). `rcat` sends it once; crypt compares the checksum that the store answers with afterwards,
+            # and an input of another size than it was told fails (tried with 1.60.1 and 1.75.2).
+            rcat = ("rcat", "--size", str(size), where)
+            self._rclone.once(*rcat, where=where, size=size, input_file=local, cancel=cancel)
+        else:
+            # Without crypt rcat compares nothing. What a failed attempt left may look unchanged: --ignore-times.
+            copyto = ("copyto", "--ignore-times", str(local), where)
+            self._rclone.once(*copyto, where=where, size=size, cancel=cancel)
 
     def _stat_or_raise(self, name: str, cancel: threading.Event | None) -> StoredObject:
         stored = self._stat_once(name, cancel)
