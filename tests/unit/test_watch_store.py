@@ -63,6 +63,7 @@ def chain(*stored: int, data: int = 1000) -> list[Manifest]:
             "backup_overdue:backup | no backup of either kind has ever reached the store",
             "backup_overdue:full | no full backup has ever reached the store",
         ]),
+        ({"manifests": [], "drills": [], "archived": {}, "born": hours(-24)}, []),
         ({"archived": {"db1": hours(-1), "db2": hours(-26)}}, [
             "backup_overdue:binlogs-db2 | no binlog of db2 has reached the store since 2026-11-21T11:00:00Z, "
             "26 h 0 min ago",
