@@ -177,6 +177,22 @@ def test_a_short_wait_that_telegram_asks_for_is_waited(world: World) -> None:
     assert (world.telegram.refused, world.said()) == (1, ["ALARM raid_degraded:md0 of lab (app1)"])
 
 
+def test_the_channel_that_took_a_message_does_not_get_it_again(world: World, tmp_path: Path) -> None:
+    command = ("sh", "-c", f"head -n 1 >> {tmp_path}/command")
+    world.config = replace(world.config, notifications=replace(world.config.notifications, command=command))
+    world.host = replace(world.host, mdstat=DEGRADED)
+    world.telegram.answer = "400"
+    assert world.run() == world.run(1) == ExitCode.TOOL
+    assert world.sign()["unsent"] == ["raid_degraded:md0"]
+    world.telegram.answer = "200"
+    assert world.run(2) == ExitCode.DONE
+    assert world.said() == ["ALARM raid_degraded:md0 of lab (app1)"]
+    world.host = replace(world.host, mdstat="")
+    world.run(3)
+    said = (tmp_path / "command").read_text().splitlines()
+    assert [line.split()[0] for line in said] == ["ALARM", "OVER"]
+
+
 def test_nobody_listens_at_all(world: World) -> None:
     world.host = replace(world.host, mdstat=DEGRADED)
     telegram = world.config.notifications.telegram
