@@ -406,6 +406,15 @@ class TestDatabaseHost:
         world.mysql = replace(world.mysql, state=PRIMARY, semi_sync=True)
         world.run()
         assert world.said() == ["ALARM errant_transactions:db2 of lab (db1)"]
+        world.alive("db2")  # its mysqld was down at that time
+        world.run(1)
+        world.store.refuse.add("the store")
+        world.run(2)
+        assert world.said() == [], "nobody knows that it is over"
+        world.store.refuse.clear()
+        world.alive("app1", "db2", hours=3, gtid_executed=REPLICA.gtid_executed)
+        world.run(3)
+        assert world.said() == ["OVER errant_transactions:db2 of lab (db1), lasted 3 h 0 min"]
 
 
 def test_each_alarm_names_its_runbook(world: World) -> None:

@@ -136,11 +136,11 @@ def look(config: Config, memory: Memory, at: datetime) -> Look:
         found.used = {disk.mount: disk.used for disk in host.disks}
     if config.mysql_or_none is not None:
         with found.part("MySQL", FROM_MYSQL):
-            peers = {
-                name: sign.gtid_executed
-                for name, sign in heartbeats.items()
-                if name in config.watch.database_hosts and name != config.host
-            }
+            others = [name for name in config.watch.database_hosts if name != config.host]
+            peers = {name: heartbeats[name].gtid_executed for name in others if name in heartbeats}
+            if not all(peers.get(name) for name in others):
+                # What a server has that did not say so is not known; nothing is over by that.
+                found.unknown.add("errant_transactions")
             server = look_at_mysql(config, memory, peers, at)
             found.findings += mysql_findings(server, config.watch.limits)
             if server.state is None:
