@@ -89,7 +89,7 @@ def test_during_a_backup_with_ddl_on_its_way(pair: Pair, load: Load, times: Time
             assert new.value("SELECT COUNT(*) FROM failover.in_hand") == "0", "the DDL was acknowledged"
         lock.wait(timeout=30)
     finally:
-        roles.replica.run("pkill", "-TERM", "-f", "mysql_backup_full.py", check=False)
+        roles.replica.run("pkill", "-TERM", "-f", "mysql-backup-full.*t-in-hand", check=False)
         backup.wait(timeout=60)
         wait_until(lambda: pair.open_primary() is not None, "a primary", limit_seconds=60)
         pair.roles().primary.sql("DROP TABLE IF EXISTS failover.in_hand")
