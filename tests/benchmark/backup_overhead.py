@@ -26,7 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from support import console, hosts  # noqa: E402
+from support import console, guarded, hosts  # noqa: E402
 from support.provision import Provisioner  # noqa: E402
 from support.site import Site  # noqa: E402
 
@@ -171,13 +171,15 @@ def main() -> int:
         site = Site(lab, "benchmark", {"backup": {"segment_bytes": 64 << 20}})
         site.install()
         with steps.step(f"generate {GIGABYTES:g} GB on {replica.name}") as step:
-            data = load(replica)
+            with guarded.by_hand(lab):
+                data = load(replica)
             step.note = console.human_bytes(data)
         try:
             with without_etags(lab.store):
                 costs = measure(steps, site, replica)
         finally:
-            unload(replica)
+            with guarded.by_hand(lab):
+                unload(replica)
             site.remove()
     except (hosts.CommandError, subprocess.TimeoutExpired) as error:
         print(f"\n{error}", file=sys.stderr)

@@ -151,7 +151,7 @@ def test_an_encrypted_upload_reads_the_file_once(
 
     def run(argv: list[str], *, input_file: Path | None, **_: object) -> Completed:
         calls.append(argv)
-        sent.append(input_file and input_file.read_bytes())
+        sent.append(None if input_file is None else input_file.read_bytes())
         return Completed(0, b"", "")
 
     monkeypatch.setattr(rclone, "run", run)

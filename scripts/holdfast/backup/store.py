@@ -7,7 +7,7 @@ import hashlib
 import json
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,8 @@ from holdfast.errors import StorageError, ToolError, UsageError
 from holdfast.process import Pipeline, Stage
 
 CHUNK_BYTES = 1 << 20
+TRANSFERS = 32  # of small objects at once: each waits for the store's answer, not for the line
+SMALL_OBJECT_BYTES = 50_000  # for the time limit of a call that moves many
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class Store:
         self._encrypted = config.encrypted
         self._rclone = Rclone(config)
         self._root_seen = False
+
+    @property
+    def address(self) -> str:
+        """Where the cluster's objects lie, for whoever remembers something of them."""
+        return self._path("")
 
     def put(
         self,
@@ -138,6 +145,40 @@ class Store:
         folder = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         found = [_stored(folder + entry["Path"], entry) for entry in self._rclone.retrying(entries)]
         return sorted(found, key=lambda stored: stored.name)
+
+    def names(self, patterns: Sequence[str]) -> Sequence[str]:
+        """The names of all objects that one of these patterns of rclone takes ("/backups/*/manifest.json"), in order.
+
+        One call, whose answer is small however many other objects there are.
+        """
+        where = self._path("")
+        includes = [word for pattern in patterns for word in ("--include", pattern)]
+
+        def listed() -> Sequence[str]:
+            try:
+                output = self._rclone.once("lsf", "--recursive", "--files-only", *includes, where, where=where)
+            except MissingError:
+                self._check_root(None)
+                if not self._has_folder(""):
+                    return []
+                raise PassingError(f"{where}: changed while it was listed") from None
+            return sorted(output.decode().splitlines())
+
+        return self._rclone.retrying(listed)
+
+    def copy_to(self, directory: Path, names: Sequence[str]) -> None:
+        """Download small objects below `directory` under their own names, in one call; what vanished is left out."""
+        if not names:
+            return
+        where = self._path("")
+        with tempfile.NamedTemporaryFile("w", prefix="holdfast-", encoding="utf-8") as file:
+            file.write("".join(f"{name}\n" for name in names))
+            file.flush()
+            options = ("--files-from-raw", file.name, "--no-traverse", "--ignore-times", "--transfers", str(TRANSFERS))
+            size = len(names) * SMALL_OBJECT_BYTES
+            self._rclone.retrying(
+                lambda: self._rclone.once("copy", *options, where, str(directory), where=where, size=size)
+            )
 
     def stat(self, name: str, *, cancel: threading.Event | None = None) -> StoredObject | None:
         """The object, or None."""
