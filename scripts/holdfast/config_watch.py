@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from holdfast.config_reader import NOT_NEGATIVE, POSITIVE, Rules, matches
@@ -53,6 +54,15 @@ class WatchConfig:
         return (self.speaker, *self.database_hosts)
 
 
+def _names_a_day(entry: str) -> bool:
+    name, _, day = entry.rpartition("=")
+    try:
+        date.fromisoformat(day)
+    except ValueError:
+        return False
+    return bool(name) and len(day) == len("2026-12-31")
+
+
 _PERCENT = (lambda value: 0 <= value <= 100, "a percentage, 0 to 100")
 _PERCENTAGES = {name for name in LimitsConfig.__dataclass_fields__ if "percent" in name}
 
@@ -65,7 +75,7 @@ WATCH_RULES: Rules = {
         "name=address:port each",
     ),
     "watch.expiries": (
-        lambda entries: all(matches(r"[^=]+=[0-9]{4}-[0-9]{2}-[0-9]{2}")(entry) for entry in entries),
+        lambda entries: all(_names_a_day(entry) for entry in entries),
         "name=YYYY-MM-DD each",
     ),
     "watch.price_per_terabyte_month": NOT_NEGATIVE,

@@ -118,7 +118,7 @@ def test_every_host_watches_and_one_judges_the_store(rendered: dict[str, Path], 
         assert watch.limits == LimitsConfig(25, 193, 3, 14, 26, 13, 50, 80, 60, 21, 80, 90, 600, 48)
         assert {peer.partition("=")[0] for peer in watch.clock_peers} == {"db1", "db2"} - {host}
         assert all(peer.endswith(":7333") for peer in watch.clock_peers)
-        guarded = site == "guarded"
+        guarded = site != "plain"
         assert ("mysql-guard.service" in watch.services) == (guarded and host != "app1")
         assert ("mysql-keeper.service" in watch.services) == (guarded and host == "app1")
         proxy = "proxysql" if site == "production" else "haproxy"

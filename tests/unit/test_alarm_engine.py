@@ -159,7 +159,9 @@ class TestMemory:
         watch.accepts = False
         watch.run(1, DISK)
         memory = silenced(watch.memory, Silence("raid_degraded", hours(2), "disk is ordered", "root"))
-        memory = replace(memory, used={"/": ((NOW, 5), (hours(1), 6))})
+        memory = replace(
+            memory, used={"/": ((NOW, 5), (hours(1), 6))}, partly={"begin raid_degraded:md0": ("command",)}
+        )
         path = tmp_path / "state" / "watch.json"
         save_memory(path, memory)
         assert load_memory(path, hours(9)) == memory

@@ -177,6 +177,22 @@ def test_a_short_wait_that_telegram_asks_for_is_waited(world: World) -> None:
     assert (world.telegram.refused, world.said()) == (1, ["ALARM raid_degraded:md0 of lab (app1)"])
 
 
+def test_the_channel_that_took_a_message_does_not_get_it_again(world: World, tmp_path: Path) -> None:
+    command = ("sh", "-c", f"head -n 1 >> {tmp_path}/command")
+    world.config = replace(world.config, notifications=replace(world.config.notifications, command=command))
+    world.host = replace(world.host, mdstat=DEGRADED)
+    world.telegram.answer = "400"
+    assert world.run() == world.run(1) == ExitCode.TOOL
+    assert world.sign()["unsent"] == ["raid_degraded:md0"]
+    world.telegram.answer = "200"
+    assert world.run(2) == ExitCode.DONE
+    assert world.said() == ["ALARM raid_degraded:md0 of lab (app1)"]
+    world.host = replace(world.host, mdstat="")
+    world.run(3)
+    said = (tmp_path / "command").read_text().splitlines()
+    assert [line.split()[0] for line in said] == ["ALARM", "OVER"]
+
+
 def test_nobody_listens_at_all(world: World) -> None:
     world.host = replace(world.host, mdstat=DEGRADED)
     telegram = world.config.notifications.telegram
@@ -346,9 +362,11 @@ class TestDatabaseHost:
         world.alive("db2", hours=4)
         assert world.run(4) == ExitCode.DONE
         said = world.said()
-        assert "ALARM host_silent:app1 of lab (db1)" in said and "ALARM backup_overdue:backup of lab (db1)" in said
-        world.alive("app1", hours=5)
-        assert world.run(5) == ExitCode.DONE
+        assert said == ["ALARM host_silent:app1 of lab (db1)"]
+        assert world.run(26) == ExitCode.DONE, "and it judges the store in its place"
+        assert "ALARM backup_overdue:backup of lab (db1)" in world.said()
+        world.alive("app1", hours=27)
+        assert world.run(27) == ExitCode.DONE
         assert world.said() == []
         assert not alarm_memory.load_memory(world.config.state_directory / "watch.json", NOW).standing
 
@@ -388,6 +406,15 @@ class TestDatabaseHost:
         world.mysql = replace(world.mysql, state=PRIMARY, semi_sync=True)
         world.run()
         assert world.said() == ["ALARM errant_transactions:db2 of lab (db1)"]
+        world.alive("db2")  # its mysqld was down at that time
+        world.run(1)
+        world.store.refuse.add("the store")
+        world.run(2)
+        assert world.said() == [], "nobody knows that it is over"
+        world.store.refuse.clear()
+        world.alive("app1", "db2", hours=3, gtid_executed=REPLICA.gtid_executed)
+        world.run(3)
+        assert world.said() == ["OVER errant_transactions:db2 of lab (db1), lasted 3 h 0 min"]
 
 
 def test_each_alarm_names_its_runbook(world: World) -> None:

@@ -17,7 +17,8 @@ from holdfast.backup.alarm_engine import Memory
 from holdfast.backup.watch_store import Cleanup, Drill
 from holdfast.config_failover import FailoverConfig
 from holdfast.database import Connection
-from holdfast.process import run
+from holdfast.errors import ToolError
+from holdfast.process import Completed, run
 
 NOW = datetime(2026, 11, 22, 13, 0, tzinfo=UTC)
 
@@ -157,6 +158,28 @@ def test_what_others_tell_is_not_told_again(
     assert watch_look.told_elsewhere(cast(Any, Site()), states) == expected
     Site.failover_or_none = cast(Any, None)
     assert watch_look.told_elsewhere(cast(Any, Site()), states) == set()
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("active\nfailed\n", {"a.service": "active", "b.service": "failed"}),
+        ("", {"a.service": "unknown", "b.service": "unknown"}),
+        ("active\n", {"a.service": "unknown", "b.service": "unknown"}),
+        (None, {"a.service": "unknown", "b.service": "unknown"}),
+    ],
+)
+def test_what_systemd_says_of_units(
+    monkeypatch: pytest.MonkeyPatch, answer: str | None, expected: dict[str, str]
+) -> None:
+    def systemctl(*_: object, **__: object) -> Completed:
+        if answer is None:
+            raise ToolError("systemctl: took longer than 5 s and was stopped")
+        return Completed(3, answer.encode(), "")
+
+    monkeypatch.setattr(watch_look, "run", systemctl)
+    assert watch_look.states_of(["a.service", "b.service"]) == expected
+    assert watch_look.states_of([]) == {}
 
 
 def test_nobody_listens_there() -> None:

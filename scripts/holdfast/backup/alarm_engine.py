@@ -72,13 +72,17 @@ class Silence:
 
 @dataclass(frozen=True)
 class Memory:
-    """What a watcher remembers. `born`: since when it watches; `used`: bytes of each disk, oldest first."""
+    """What a watcher remembers. `born`: since when it watches; `used`: bytes of each disk, oldest first.
+
+    `partly` has, by a letter's id, the channels that took it where another did not.
+    """
 
     born: datetime
     standing: Mapping[str, Standing] = field(default_factory=dict)
     over: Mapping[str, Over] = field(default_factory=dict)
     silences: tuple[Silence, ...] = ()
     used: Mapping[str, tuple[tuple[datetime, int], ...]] = field(default_factory=dict)
+    partly: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,11 @@ class Letter:
     began: datetime
     ended: datetime | None = None
     level: int = 0
+
+    @property
+    def id(self) -> str:
+        """What tells this message from others about the same alarm, also at the next run."""
+        return f"{self.kind} {self.key}"
 
 
 def decide(

@@ -50,6 +50,7 @@ def _document(memory: Memory) -> dict[str, Any]:
             {"alarm": one.alarm, "until": format_utc(one.until), "reason": one.reason, "by": one.by}
             for one in memory.silences
         ],
+        "partly": {letter: list(channels) for letter, channels in memory.partly.items()},
         "used": {disk: [[format_utc(at), used] for at, used in samples] for disk, samples in memory.used.items()},
     }
 
@@ -77,6 +78,7 @@ def _memory(document: Any) -> Memory:
             Silence(str(one["alarm"]), parse_utc(one["until"]), str(one["reason"]), str(one["by"]))
             for one in document["silences"]
         ),
+        partly={letter: tuple(map(str, channels)) for letter, channels in document["partly"].items()},
         used={
             disk: tuple((parse_utc(at), int(used)) for at, used in samples)
             for disk, samples in document["used"].items()

@@ -53,14 +53,15 @@ def unseal(data: bytes, name: str, *, schema_version: int) -> dict[str, Any]:
             remedy="Update the programs on this host first.",
         )
     expected = document.pop(SEAL, None)
-    if expected != hashlib.sha256(canonical(document)).hexdigest():
+    digest = hashlib.sha256(canonical(document)).hexdigest()
+    if expected != digest:
         raise StorageError(
             f"{name} does not match its own SHA-256",
             meaning="The object was edited or damaged after it was written; it does not count.",
             remedy="Look at the object's older versions in the store.",
         )
     # The seal protects the content, not the spelling: a byte changed between two keys is refused too.
-    if seal(document) != data:
+    if _spelled({**document, SEAL: digest}) != data:
         raise StorageError(
             f"{name} is not spelled as Holdfast writes it",
             meaning="The object was edited after it was written; it does not count.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -30,7 +30,7 @@ from holdfast.entry_point import add_to_summary
 from holdfast.errors import ExitCode, HoldfastError, StorageError
 from holdfast.gtid import GtidSet
 from holdfast.lock import hold
-from holdfast.notify import duration_text, send
+from holdfast.notify import channels_of, duration_text, send_by
 
 LOCK = "watch"
 MEMORY = "watch.json"
@@ -98,8 +98,12 @@ def run_watch(config: Config, *, now: Callable[[], datetime] = utc_now) -> ExitC
         memory, letters = decide(found.findings, memory, at, unknown=found.unknown, not_ours=found.not_ours)
         # Before anything is sent: what is due must be known to the next run, however this one ends.
         _save(path, memory)
-        accepted = tell(config, letters)
+        took = tell(config, letters, memory.partly)
+        every = set(channels_of(config.notifications))
+        accepted = [letter for letter in letters if every <= set(took[letter.id])]
         memory = sent(memory, accepted, at)
+        left = {letter.id: took[letter.id] for letter in letters if letter not in accepted and took[letter.id]}
+        memory = replace(memory, partly=left)
         saved = _save(path, memory)
         unsent = tuple(letter.key for letter in letters if letter not in accepted)
         sign = Heartbeat(config.host, at, tuple(memory.standing), unsent, found.gtid_executed)
@@ -132,11 +136,11 @@ def look(config: Config, memory: Memory, at: datetime) -> Look:
         found.used = {disk.mount: disk.used for disk in host.disks}
     if config.mysql_or_none is not None:
         with found.part("MySQL", FROM_MYSQL):
-            peers = {
-                name: sign.gtid_executed
-                for name, sign in heartbeats.items()
-                if name in config.watch.database_hosts and name != config.host
-            }
+            others = [name for name in config.watch.database_hosts if name != config.host]
+            peers = {name: heartbeats[name].gtid_executed for name in others if name in heartbeats}
+            if not all(peers.get(name) for name in others):
+                # What a server has that did not say so is not known; nothing is over by that.
+                found.unknown.add("errant_transactions")
             server = look_at_mysql(config, memory, peers, at)
             found.findings += mysql_findings(server, config.watch.limits)
             if server.state is None:
@@ -149,23 +153,30 @@ def look(config: Config, memory: Memory, at: datetime) -> Look:
     return found
 
 
-def tell(config: Config, letters: list[Letter]) -> list[Letter]:
-    """Send the letters; those that every channel accepted. Never raises an Exception."""
-    accepted: list[Letter] = []
-    texts = [text_of(letter, config) for letter in letters]
+def tell(config: Config, letters: list[Letter], partly: Mapping[str, Collection[str]]) -> dict[str, tuple[str, ...]]:
+    """Send the letters, each by the channels that have not taken it yet; by its id those that have now.
+
+    Never raises an Exception.
+    """
+    every = channels_of(config.notifications)
+    took = {letter.id: tuple(partly.get(letter.id, ())) for letter in letters}
     began = monotonic()
-    for bundle in bundles(texts, MAXIMUM_CHARACTERS):
-        text = "\n\n".join(texts[number] for number in bundle)
-        log.warning("%s", text.replace("\n", "; "))
-        if monotonic() - began > SENDING_SECONDS:
-            log.warning("not sent, as sending took too long already; the next run tries again")
-            continue
-        failures = send(config.notifications, text)
-        for failure in failures:
-            log.warning("notification not sent, the next run tries again: %s", failure)
-        if not failures:
-            accepted += [letters[number] for number in bundle]
-    return accepted
+    for before in sorted(set(took.values())):
+        group = [letter for letter in letters if took[letter.id] == before]
+        texts = [text_of(letter, config) for letter in group]
+        left = [channel for channel in every if channel not in before]
+        for bundle in bundles(texts, MAXIMUM_CHARACTERS):
+            text = "\n\n".join(texts[number] for number in bundle)
+            log.warning("%s", text.replace("\n", "; "))
+            if monotonic() - began > SENDING_SECONDS:
+                log.warning("not sent, as sending took too long already; the next run tries again")
+                continue
+            refused = send_by(config.notifications, text, left)
+            for why in refused.values():
+                log.warning("notification not sent, the next run tries again: %s", why)
+            now_took = (*before, *(channel for channel in left if channel not in refused))
+            took |= {group[number].id: now_took for number in bundle}
+    return took
 
 
 def text_of(letter: Letter, config: Config) -> str:

@@ -71,7 +71,7 @@ def certificate(path: str) -> Expiry:
         output = run(argv, name="openssl", timeout_seconds=ANSWER_SECONDS).stdout.decode()
         seconds = ssl.cert_time_to_seconds(output.strip().partition("=")[2])
     except (ToolError, ValueError) as error:
-        return Expiry(path, None, str(error).splitlines()[-1][:200])
+        return Expiry(path, None, "; ".join(str(error).splitlines())[:300])
     return Expiry(path, datetime.fromtimestamp(seconds, UTC))
 
 
@@ -109,13 +109,18 @@ def offsets_of(peers: Sequence[str]) -> dict[str, float]:
 
 
 def states_of(units: Sequence[str]) -> dict[str, str]:
-    """What systemd says of each unit: active, inactive, failed, ..."""
+    """What systemd says of each unit: active, inactive, failed, ...; unknown if it says nothing."""
     if not units:
         return {}
     argv = ["systemctl", "is-active", "--", *units]
     # Its exit status says whether all are active; the lines say it of each.
-    lines = run(argv, name="systemctl", timeout_seconds=ANSWER_SECONDS, check=False).stdout.decode().split()
-    return dict(zip(units, lines, strict=False))
+    try:
+        lines = run(argv, name="systemctl", timeout_seconds=ANSWER_SECONDS, check=False).stdout.decode().split()
+    except ToolError as error:
+        log.warning("%s", error.what)
+        lines = []
+    # A systemd that does not answer is told of as each of its units: nobody knows whether they run.
+    return dict(zip(units, lines, strict=True)) if len(lines) == len(units) else dict.fromkeys(units, "unknown")
 
 
 def told_elsewhere(config: Config, services: Mapping[str, str]) -> frozenset[str]:

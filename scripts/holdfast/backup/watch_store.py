@@ -81,7 +81,8 @@ def overdue(view: StoreView, limits: LimitsConfig) -> Iterator[Finding]:
     ]
     for subject, noun, last, hours, program in jobs:
         # Wall clocks: in the night that has 25 hours the next backup is due 25 hours after the last.
-        if last is not None and _wall(view.now, view.zone) - _wall(last, view.zone) <= timedelta(hours=hours):
+        # A site that was set up today is not late; one whose watcher lost its memory is.
+        if _wall(view.now, view.zone) - _wall(last or view.born, view.zone) <= timedelta(hours=hours):
             continue
         what = f"no {noun} has ever reached the store"
         if last is not None:
