@@ -32,7 +32,7 @@ WANTED = storage.Wanted(cluster="shop", bucket="shop-holdfast", lock_days=29, hi
 
 
 class Simulator(RawSimulator):  # type: ignore[misc]
-    """b2sdk's simulator with what it leaves out, as B2 documents it: keys of one bucket or prefix, and the default lock."""
+    """b2sdk's simulator with what it leaves out and B2 documents: keys of one bucket or prefix, the default lock."""
 
     def get_upload_url(self, api_url: str, account_auth_token: str, bucket_id: str) -> Any:
         self._assert_account_auth(api_url, account_auth_token, "account-0", "writeFiles", bucket_id)
