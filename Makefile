@@ -35,8 +35,9 @@ check: ## lint, types, unit and contract tests: no lab, under 2 minutes
 format: ## let ruff format the Python
 	@$(VENV_CHECK); ruff format scripts tests molecule; ruff check --fix scripts tests molecule
 
-benchmark: ## backups against the same tools in a plain shell pipeline, on 3 GB: prints the ratio
+benchmark: ## backups against the same tools in a plain shell pipeline, on 3 GB; commits with and without guards: prints the ratios
 	@$(VENV_LAB); $(IN_LAB) python tests/benchmark/backup_overhead.py
+	@$(VENV_LAB); $(IN_LAB) python tests/benchmark/commit_rate.py
 
 lab-up: ## start the lab's hosts: db1 db2 app1 store
 	@$(VENV_LAB); $(LAB) up

@@ -105,7 +105,10 @@ LONG = (
     FAILOVER,
     Stage("simulation", ((*PYTEST, "-m", "long", "tests/simulation"),), needs_lab=False),
     Stage("lab", ((*PYTEST, "tests/lab"),)),
-    Stage("benchmark", ((sys.executable, "tests/benchmark/backup_overhead.py"),)),
+    Stage(
+        "benchmark",
+        ((sys.executable, "tests/benchmark/backup_overhead.py"), (sys.executable, "tests/benchmark/commit_rate.py")),
+    ),
 )
 
 

@@ -23,6 +23,7 @@ from holdfast.config_reader import (
     section,
 )
 from holdfast.config_retention import RETENTION_RULES, WEEKDAYS, RetentionConfig
+from holdfast.config_watch import WATCH_RULES, WatchConfig
 from holdfast.errors import ConfigurationError
 
 DEFAULT_PATH = Path("/etc/holdfast/config.yml")
@@ -117,6 +118,7 @@ class Config:
     store_or_none: StoreConfig | None = field(metadata={"key": "store"})
     retention_or_none: RetentionConfig | None = field(metadata={"key": "retention"})
     failover_or_none: FailoverConfig | None = field(metadata={"key": "failover"})
+    watch_or_none: WatchConfig | None = field(metadata={"key": "watch"})
     notifications: NotificationsConfig
 
     @property
@@ -148,6 +150,11 @@ class Config:
     def failover(self) -> FailoverConfig:
         """Keeper, guards and manager. Raises ConfigurationError where the site runs without guards."""
         return _needed(self.failover_or_none, "failover", "a host of a site with mysql_guard_enabled: true")
+
+    @property
+    def watch(self) -> WatchConfig:
+        """Who watches what. Raises ConfigurationError on a host that nobody told to watch."""
+        return _needed(self.watch_or_none, "watch", "a database host, or the host of the failover manager")
 
 
 def load(path: Path = DEFAULT_PATH) -> Config:
@@ -221,4 +228,5 @@ RULES: Rules = {
     "notifications.timeout_seconds": POSITIVE,
     **RETENTION_RULES,
     **FAILOVER_RULES,
+    **WATCH_RULES,
 }

@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import IO, BinaryIO, Self, cast
 
@@ -58,19 +59,20 @@ def run(
     *,
     name: str,
     input_bytes: bytes | None = None,
+    input_file: Path | None = None,
     timeout_seconds: float | None = None,
     environment: Mapping[str, str] | None = None,
     check: bool = True,
     user: str | None = None,
     cancel: threading.Event | None = None,
 ) -> Completed:
-    """Run a process to its end and keep its output in memory.
+    """Run a process to its end and keep its output in memory; it reads `input_bytes`, or else `input_file`, or nothing.
 
     Raises ToolError when it cannot start or, with `check`, fails; after stopping it, TimedOutError, or
     CancelledError once `cancel` is set.
     """
     stage = Stage(name, tuple(argv), environment=environment, user=user)
-    with _as_file(input_bytes) as stdin:
+    with _as_input(input_bytes, input_file) as stdin:
         child = Child(stage, stdin=stdin, drain=False)
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     try:
@@ -275,10 +277,11 @@ def _group_of(stage: Stage) -> int:
 
 
 @contextlib.contextmanager
-def _as_file(content: bytes | None) -> Iterator[int | IO[bytes]]:
+def _as_input(content: bytes | None, path: Path | None) -> Iterator[IO[bytes]]:
     # Not a pipe: Python 3.11 forgets to go on writing when communicate() is called again after a timeout.
     if content is None:
-        yield subprocess.DEVNULL
+        with (path or Path(os.devnull)).open("rb") as file:
+            yield file
         return
     with os.fdopen(os.memfd_create("input"), "w+b") as file:
         file.write(content)

@@ -14,6 +14,7 @@ import pytest
 
 from holdfast import config
 from holdfast.config_failover import TimingConfig
+from holdfast.config_watch import LimitsConfig
 from holdfast.errors import ConfigurationError
 from holdfast.failover import protocol
 from holdfast.recovery.place import work_directory
@@ -23,12 +24,13 @@ EXAMPLE = ROOT / "inventories/production/group_vars/all/vault.yml.example"
 SITES = {
     "lab": ["-i", "inventories/lab"],
     "production": ["-i", "inventories/production", "-e", f"@{EXAMPLE}"],
-    "guarded": ["-i", "inventories/lab", "-e", '{"mysql_guard_enabled": true}'],
+    "suite": ["-i", "inventories/lab", "-e", "@molecule/failover/vars/settings.yml"],
     "plain": [
         "-i",
         "inventories/lab",
         "-e",
-        '{"mysql_backup_encryption_enabled": false, "holdfast_programs_store_encrypted": false,'
+        '{"mysql_guard_enabled": false, "mysql_backup_encryption_enabled": false,'
+        ' "holdfast_programs_store_encrypted": false,'
         ' "holdfast_programs_notification_command": ["mail", "-s", "it\'s Holdfast", "a@example.org"],'
         ' "holdfast_programs_telegram_enabled": true, "holdfast_programs_telegram_chat_id": "-100123"}',
     ],
@@ -72,8 +74,8 @@ def test_the_programs_take_the_configuration(rendered: dict[str, Path], site: st
 
 
 @pytest.mark.parametrize("host", ["db1", "db2", "app1"])
-def test_the_guarded_site_knows_who_is_who(rendered: dict[str, Path], host: str) -> None:
-    failover = config.load(rendered["guarded"] / host / "etc/holdfast/config.yml").failover
+def test_a_site_with_guards_knows_who_is_who(rendered: dict[str, Path], host: str) -> None:
+    failover = config.load(rendered["lab"] / host / "etc/holdfast/config.yml").failover
     assert [each.name for each in failover.database_hosts] == ["db1", "db2"]
     assert failover.keeper.host == "app1" and failover.keeper.address in failover.app_addresses
     assert failover.keeper.address not in {each.address for each in failover.database_hosts}
@@ -108,6 +110,24 @@ def test_the_managers_host_alone_cleans_up(rendered: dict[str, Path], site: str)
     assert "--retry-due" in jobs["50 * * * *"]
 
 
+@pytest.mark.parametrize("site", SITES)
+def test_every_host_watches_and_one_judges_the_store(rendered: dict[str, Path], site: str) -> None:
+    for host in ("db1", "db2", "app1"):
+        watch = config.load(rendered[site] / host / "etc/holdfast/config.yml").watch
+        assert watch.hosts == ("app1", "db1", "db2")
+        assert watch.limits == LimitsConfig(25, 193, 3, 14, 26, 13, 50, 80, 60, 21, 80, 90, 600, 48)
+        assert {peer.partition("=")[0] for peer in watch.clock_peers} == {"db1", "db2"} - {host}
+        assert all(peer.endswith(":7333") for peer in watch.clock_peers)
+        guarded = site == "guarded"
+        assert ("mysql-guard.service" in watch.services) == (guarded and host != "app1")
+        assert ("mysql-keeper.service" in watch.services) == (guarded and host == "app1")
+        proxy = "proxysql" if site == "production" else "haproxy"
+        assert (f"{proxy}.service" in watch.services) == (host == "app1")
+        assert ("mysql.service" in watch.services) == (host != "app1")
+    lines = (rendered[site] / "app1/etc/cron.d/holdfast-watch").read_text().splitlines()
+    assert [line.split()[5:7] for line in lines if line[:1].isdigit()] == [["root", "mysql-backup-watch"]]
+
+
 def test_production_hides_no_deleted_object_and_the_cleaner_has_a_key_of_its_own(rendered: dict[str, Path]) -> None:
     cleaner, writer = configparser.ConfigParser(interpolation=None), configparser.ConfigParser(interpolation=None)
     cleaner.read(rendered["production"] / "app1/etc/holdfast/secrets/rclone-watch.conf")
@@ -123,8 +143,9 @@ def test_the_times_are_those_of_the_protocol(rendered: dict[str, Path]) -> None:
     constants = {name: getattr(protocol, name.upper()) for name in timing if hasattr(protocol, name.upper())}
     assert len(constants) == 8
     assert {name: timing[name] for name in constants} == constants
-    lab = config.load(rendered["guarded"] / "db1/etc/holdfast/config.yml").failover.timing
-    assert lab.silence_seconds < timing["silence_seconds"] and lab.no_progress_seconds == timing["no_progress_seconds"]
+    suite = config.load(rendered["suite"] / "db1/etc/holdfast/config.yml").failover.timing
+    assert suite.silence_seconds < timing["silence_seconds"]
+    assert suite.grey_failure_seconds == timing["grey_failure_seconds"], "what is not named keeps its value"
 
 
 @pytest.mark.parametrize("site", SITES)
@@ -154,6 +175,7 @@ def test_cron_runs_what_the_design_says(rendered: dict[str, Path], site: str) ->
     assert "mysql-backup-incremental 2>&1" in jobs["0 2 * * 1,2,3,4,5,6"]
     assert "mysql-backup-binlogs" in jobs["5 * * * *"]
     assert jobs["35 * * * *"].count("--retry-due") == 1
+    assert "mysql-backup-watch 2>&1" in jobs["20 * * * *"]
     assert 'MAILTO=""' in lines
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from support import guarded
 from support.hosts import Host
 from support.site import Site
 
@@ -38,20 +39,23 @@ def data(site: Site) -> Iterator[Host]:
     """Some hundred MB on the replica alone, out of the binlog."""
     replica = site.lab.replica()
     rows = MEGABYTES * 1024 // 4
-    replica.sql(
-        f"SET GLOBAL super_read_only=OFF; SET SESSION sql_log_bin=0; SET SESSION cte_max_recursion_depth={rows + 1};"
-        f"DROP DATABASE IF EXISTS {DATABASE}; CREATE DATABASE {DATABASE};"
-        f"CREATE TABLE {DATABASE}.noise (id BIGINT AUTO_INCREMENT PRIMARY KEY, bytes BLOB NOT NULL);"
-        f"INSERT INTO {DATABASE}.noise (bytes) WITH RECURSIVE n AS"
-        f" (SELECT 1 AS i UNION ALL SELECT i+1 FROM n WHERE i < {rows})"
-        " SELECT CONCAT(RANDOM_BYTES(1000), REPEAT('x', 3000)) FROM n;"
-        "SET GLOBAL super_read_only=ON"
-    )
+    with guarded.by_hand(site.lab):
+        replica.sql(
+            "SET GLOBAL super_read_only=OFF; SET SESSION sql_log_bin=0;"
+            f"SET SESSION cte_max_recursion_depth={rows + 1};"
+            f"DROP DATABASE IF EXISTS {DATABASE}; CREATE DATABASE {DATABASE};"
+            f"CREATE TABLE {DATABASE}.noise (id BIGINT AUTO_INCREMENT PRIMARY KEY, bytes BLOB NOT NULL);"
+            f"INSERT INTO {DATABASE}.noise (bytes) WITH RECURSIVE n AS"
+            f" (SELECT 1 AS i UNION ALL SELECT i+1 FROM n WHERE i < {rows})"
+            " SELECT CONCAT(RANDOM_BYTES(1000), REPEAT('x', 3000)) FROM n;"
+            "SET GLOBAL super_read_only=ON"
+        )
     yield replica
-    replica.sql(
-        f"SET GLOBAL super_read_only=OFF; SET SESSION sql_log_bin=0; DROP DATABASE IF EXISTS {DATABASE};"
-        "SET GLOBAL super_read_only=ON"
-    )
+    with guarded.by_hand(site.lab):
+        replica.sql(
+            f"SET GLOBAL super_read_only=OFF; SET SESSION sql_log_bin=0; DROP DATABASE IF EXISTS {DATABASE};"
+            "SET GLOBAL super_read_only=ON"
+        )
 
 
 @pytest.mark.parametrize("program", ["mysql-backup-full", "mysql-backup-incremental"])

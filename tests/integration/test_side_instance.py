@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from support import guarded
 from support.hosts import Lab, wait_until
 from support.restored import Restored
 from support.site import Site
@@ -35,10 +36,11 @@ def side(lab: Lab, site: Site) -> Iterator[Restored]:
         )
         lab.wait_for_replica()
         # On a replica an event sleeps (REPLICA_SIDE_DISABLED): wake it, or the backup would prove nothing.
-        replica.sql(
-            f"SET GLOBAL super_read_only=OFF; SET SESSION sql_log_bin=0; ALTER EVENT {DATABASE}.due ENABLE;"
-            "SET GLOBAL super_read_only=ON"
-        )
+        with guarded.by_hand(lab):
+            replica.sql(
+                f"SET GLOBAL super_read_only=OFF; SET SESSION sql_log_bin=0; ALTER EVENT {DATABASE}.due ENABLE;"
+                "SET GLOBAL super_read_only=ON"
+            )
         site.run(replica, "mysql-backup-full")
         moment = time.time() + 1.5  # the restorable window is in whole seconds
         wait_until(lambda: time.time() > moment, "that moment is over")

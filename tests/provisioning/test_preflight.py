@@ -6,8 +6,8 @@ import json
 import secrets
 from pathlib import Path
 
-from provisioning.conftest import rerun
 from support.hosts import Lab
+from support.playbooks import rerun
 from support.repository import read_yaml
 
 EXAMPLE = "inventories/production/group_vars/all/vault.yml.example"

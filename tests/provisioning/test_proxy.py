@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from provisioning.conftest import rerun
 from support.hosts import Lab
+from support.playbooks import rerun
 
 APP = ("--limit", "app1")
 PACKAGE = "proxysql_3*.deb"

@@ -7,8 +7,8 @@ import stat
 
 import pytest
 
-from provisioning.conftest import Rerun, rerun
 from support.hosts import Host, Lab, wait_until
+from support.playbooks import Rerun, rerun
 
 PROGRAM = "/usr/bin/replication-manager-osc"
 CHOSEN = {"failover_manager": "replication_manager", "replication_manager_guard_enabled": True}

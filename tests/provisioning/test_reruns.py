@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from provisioning.conftest import rerun
+from support import guarded
 from support.hosts import Host, Lab
+from support.playbooks import rerun
 
 BUFFER_POOL = {"innodb_buffer_pool_size": "128M"}  # as inventories/lab has it
 
@@ -46,6 +47,7 @@ def test_changed_passwords_are_applied_live(lab: Lab) -> None:
         "mysql_server_backup_password": "ChangedBackup1234567890x",
         "mysql_backup_account_password": "ChangedBackup1234567890x",
         "mysql_server_replication_password": "ChangedReplica1234567890",
+        "mysql_guard_replication_password": "ChangedReplica1234567890",
     }
     primary, replica = lab.primary(), lab.replica()
     before = started_at(primary), started_at(replica)
@@ -63,14 +65,15 @@ def test_changed_passwords_are_applied_live(lab: Lab) -> None:
 
 def test_two_writable_servers_are_refused_before_any_change(lab: Lab) -> None:
     replica = lab.replica()
-    replica.sql("SET GLOBAL super_read_only = OFF; SET GLOBAL read_only = OFF")
-    try:
-        done = rerun("mysql", expect=2)
-        assert "Nothing was changed" in done.words
-        assert "db1" in done.words and "db2" in done.words
-        assert set(done.changed.values()) == {0}
-    finally:
-        replica.sql("SET GLOBAL super_read_only = ON")
+    with guarded.by_hand(lab):
+        replica.sql("SET GLOBAL super_read_only = OFF; SET GLOBAL read_only = OFF")
+        try:
+            done = rerun("mysql", expect=2)
+            assert "Nothing was changed" in done.words
+            assert "db1" in done.words and "db2" in done.words
+            assert set(done.changed.values()) == {0}
+        finally:
+            replica.sql("SET GLOBAL super_read_only = ON")
 
 
 def test_an_application_account_that_a_fence_would_not_cut_is_refused(lab: Lab) -> None:

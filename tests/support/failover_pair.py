@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,20 +12,14 @@ import yaml
 
 from support import guarded
 from support.hosts import CommandError, Host, Lab, wait_until
+from support.playbooks import on_the_suites_site
 
 CONFIGURATION = "/etc/holdfast/config.yml"
 MEMORY = "/var/lib/holdfast/state/failover"
 TOLD = "/var/lib/holdfast/told"
-REPLICATION_ACCOUNT = "/etc/holdfast/secrets/mysql-replication.cnf"
 MANAGERS = {"mysql_failover": "mysql-failover", "replication_manager": "replication-manager"}
 PROXIES = ("haproxy", "proxysql")
 GONE_SECONDS = 5.0
-CLONE = (
-    # with the source's side of semi-sync on it would wait for an ACK of its own when it drops what it has
-    "SET GLOBAL rpl_semi_sync_source_enabled=OFF; SET GLOBAL super_read_only=OFF;"
-    "SET GLOBAL clone_valid_donor_list='{address}:3306';"
-    "CLONE INSTANCE FROM '{user}'@'{address}':3306 IDENTIFIED BY '{password}' REQUIRE SSL"
-)
 
 
 @dataclass(frozen=True)
@@ -141,32 +134,11 @@ class Pair:
         return self.other(host).value(f"SELECT REPLACE(GTID_SUBTRACT('{mine}', @@global.gtid_executed), '\\n', '')")
 
     def rebuild(self, host: Host) -> None:
-        """Clone a server that stays out from the record's primary, as a person would; its guard attaches it."""
-        source = self.other(host)
-        account = dict(re.findall(r"^(user|password)\s*=\s*\"?([^\"\n]*)\"?", host.read(REPLICATION_ACCOUNT), re.M))
-        before = guarded.mysqld_pid(host)
-        # the guard would take a server that is not super_read_only for one to be fenced
-        host.run("systemctl", "stop", "mysql-guard")
-        try:
-            self._clone(host, source.address, account, before)
-        finally:
-            host.run("systemctl", "start", "mysql-guard")
+        """Make a server that stays out a replica again, by the playbook, as a person would. Raises CommandError."""
+        done = on_the_suites_site("rebuild_replica", expect=None, rebuild_host=host.name, confirm=host.name)
+        if done.status != 0:
+            raise CommandError(f"{host.name} was not rebuilt:\n{done.text[-6000:]}")
         self.rebuilt.append(host.name)
-
-    def _clone(self, host: Host, address: str, account: dict[str, str], before: int) -> None:
-        # the session ends with the server's restart
-        done = host.run("mysql", "--no-defaults", "-uroot", stdin=CLONE.format(address=address, **account), check=False)
-        if "ERROR" in done.err and not re.search(r"ERROR (2013|2006|3707)", done.err):
-            raise CommandError(f"{host.name} was not cloned: {done.err}")
-        wait_until(lambda: self._restarted(host, before), f"{host.name} is back from its clone", limit_seconds=60)
-
-    def _restarted(self, host: Host, before: int) -> bool:
-        try:
-            if guarded.mysqld_pid(host) == before:
-                return False
-            return host.value("SELECT STATE FROM performance_schema.clone_status") == "Completed"
-        except (CommandError, IndexError):
-            return False  # it is between the two
 
     def settle(self, limit_seconds: float = 75) -> None:
         """Wait until all is well; a server that came back with errant transactions is rebuilt on the way.

@@ -113,6 +113,18 @@ def stopped(host: Host, unit: str) -> Iterator[None]:
         host.run("systemctl", "start", unit)
 
 
+@contextmanager
+def by_hand(lab: Lab) -> Iterator[None]:
+    """Stop both guards for the time of the block, in which a test does to a replica what its guard would undo.
+
+    The primary goes on: it waits for its replica's ACKs, which must not stay away for long.
+    """
+    with ExitStack() as stack:
+        for host in lab.servers:
+            stack.enter_context(stopped(host, "mysql-guard"))
+        yield
+
+
 def kill_mysqld(host: Host, signal: str = "KILL") -> None:
     """Send a signal to mysqld."""
     kill(host, MYSQLD, signal)

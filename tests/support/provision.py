@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from support import console, hosts
@@ -44,14 +45,17 @@ class Provisioner:
             raise hosts.CommandError(f"`{' '.join(argv)}` exited {status}; the whole output is in {path}\n{tail}")
         return text
 
-    def provision(self, steps: console.Steps, *, fresh: bool) -> None:
-        """Machines, the store, then what production runs: playbooks/site.yml. `fresh` removes what stands first."""
+    def provision(self, steps: console.Steps, *, fresh: bool, options: Sequence[str] = ()) -> None:
+        """Machines, the store, then what production runs: playbooks/site.yml, with options of ansible-playbook.
+
+        `fresh` removes what stands first.
+        """
         lab = str(hosts.LAB_PROGRAM)
         with steps.step("lab: four hosts (the first time: two images, 4 minutes)"):
             if fresh:
                 self.quietly("lab-down", sys.executable, lab, "down")
             self.quietly("lab-up", sys.executable, lab, "up")
-        playbook = (tool("ansible-playbook"), "-i", "inventories/lab")
+        playbook = (tool("ansible-playbook"), "-i", "inventories/lab", *options)
         with steps.step("offsite storage: an S3 server on host store"):
             self.quietly("store", *playbook, "molecule/lab/store.yml")
         with steps.step("playbooks/site.yml") as step:

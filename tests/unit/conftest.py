@@ -76,6 +76,7 @@ CONFIGURATION: dict[str, Any] = {
     },
     "retention": None,
     "failover": None,
+    "watch": None,
     "notifications": {"telegram": None, "command": [], "timeout_seconds": 20, "runbooks": "docs/runbooks"},
 }
 
@@ -134,6 +135,40 @@ FAILOVER: dict[str, Any] = {
         "drain_seconds": 30,
     },
 }
+
+WATCH: dict[str, Any] = {
+    "speaker": "app1",
+    "database_hosts": ["db1", "db2"],
+    "services": ["cron.service"],
+    "disks": ["/"],
+    "certificates": [],
+    "clock_peers": [],
+    "expiries": [],
+    "price_per_terabyte_month": 6,
+    "currency": "USD",
+    "limits": {
+        "success_maximum_age_hours": 25,
+        "full_maximum_age_hours": 193,
+        "heartbeat_maximum_age_hours": 3,
+        "drill_maximum_age_days": 14,
+        "cleanup_maximum_age_hours": 26,
+        "full_minimum_percent_of_data": 13,
+        "full_minimum_percent_of_last": 50,
+        "incremental_maximum_percent": 80,
+        "clock_skew_seconds": 60,
+        "certificate_days": 21,
+        "disk_percent": 80,
+        "disk_critical_percent": 90,
+        "replica_lag_seconds": 600,
+        "binlog_expiry_hours": 48,
+    },
+}
+
+
+@pytest.fixture
+def watch_section() -> dict[str, Any]:
+    """A valid section `watch`, for a test to change and to hand to `configuration(watch=...)`."""
+    return copy.deepcopy(WATCH)
 
 
 @pytest.fixture

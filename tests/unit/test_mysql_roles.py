@@ -192,6 +192,21 @@ def test_a_pool_is_compared_as_the_server_rounds_it() -> None:
     assert variables.differences(wanted, pool | {"innodb_buffer_pool_size": str(256 << 20)}, [])
 
 
+def test_what_a_restart_would_change_is_read_from_the_files_that_the_server_reads() -> None:
+    lines = [
+        "--user=mysql",
+        "--back-log=80",
+        "--back_log=99",
+        "--max_connections=400",
+        "--skip-name-resolve",
+        "--read_only=ON",
+    ]
+    running = {"back_log": "80", "max_connections": "500", "skip_name_resolve": "ON", "read_only": "OFF"}
+    assert variables.pending(lines, running, [], ["read_only"]) == ["back_log", "max_connections"]
+    assert variables.pending(lines, running, ["max_connections"], ["read_only"]) == ["back_log"]
+    assert variables.pending([], running, [], []) == []
+
+
 def test_persisted_names_are_read_from_every_section() -> None:
     entry = {"Value": "1", "Metadata": {"User": "root"}}
     text = json.dumps(

@@ -48,6 +48,10 @@ class TestRun:
         assert run(["cat"], name="cat", input_bytes=data).stdout == data
         assert run(["sh", "-c", "exit 3"], name="x", check=False).exit_status == 3
 
+    def test_input_from_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_bytes(b"x" * 300_000)
+        assert run(["wc", "-c"], name="wc", input_file=tmp_path / "file").stdout.strip() == b"300000"
+
     def test_slow_reader_of_input(self) -> None:
         assert run(["sh", "-c", "sleep 0.5; wc -c"], name="wc", input_bytes=b"x" * 300_000).stdout.strip() == b"300000"
 

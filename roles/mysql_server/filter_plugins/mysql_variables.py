@@ -79,6 +79,18 @@ def differences(wanted: Mapping[str, Any], running: Mapping[str, Any], governed:
     return found
 
 
+def pending(lines: list[str], running: Mapping[str, Any], by_hand: list[str], governed: list[str]) -> list[str]:
+    """Return the names of what a restart would change, from what `my_print_defaults mysqld` prints; the last line wins.
+
+    `by_hand` were set while the server ran: whoever did that meant it, and the next start is no reason to restart.
+    """
+    wanted: dict[str, Any] = {}
+    for line in lines:
+        name, is_set, value = line.removeprefix("--").removeprefix("loose").lstrip("-_").partition("=")
+        wanted[name.replace("-", "_")] = value if is_set else "ON"
+    return [found["name"] for found in differences(wanted, running, governed + by_hand)]
+
+
 def persisted_names(text: str) -> list[str]:
     """Return the names in a mysqld-auto.cnf. Raises ValueError when it is not the JSON that MySQL writes."""
     names: set[str] = set()
@@ -103,6 +115,7 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "mysql_variable_differences": differences,
+            "mysql_pending": pending,
             "mysql_persisted_names": persisted_names,
             "mysql_privileges": privileges,
         }

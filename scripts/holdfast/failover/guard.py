@@ -41,6 +41,8 @@ SWAP_SECONDS = 3.0
 # what was seen longer ago is not said of the server any more
 STALE_SECONDS = 4.0
 SOON_SECONDS = 0.2
+# so long a guard whose server is being promoted looks often: it opens it the sooner; a promotion that is held may last
+PROMOTION_SECONDS = 60.0
 NEVER_SECONDS = 1e9
 
 
@@ -73,6 +75,7 @@ class Guard:
         self.swapped_alone = False
         self._leaving: tuple[Instance | None, float] = (None, 0.0)
         self._record_session: Session | None = None
+        self._promotion: tuple[int, float] = (0, 0.0)
         self._keeper_error = ""
         self._last_step: tuple[GuardStep, str] = (GuardStep.NOTHING, "")
 
@@ -125,7 +128,17 @@ class Guard:
         self._alarms.look(situation, step, self.surroundings.seen, self._heartbeat.beat, errors)
         self._salvage.look(situation.now, situation.errant if step is GuardStep.STAY_OUT else None)
         done = self._do(step, situation)
-        return SOON_SECONDS if done or armed else self._config.failover.timing.tick_seconds
+        soon = done or armed or self._is_being_promoted()
+        return SOON_SECONDS if soon else self._config.failover.timing.tick_seconds
+
+    def _is_being_promoted(self) -> bool:
+        """Whether a promotion of this server is under way, and has been for a short time only."""
+        record = self.record
+        if record is None or record.opened or record.primary != self.me:
+            return False
+        if record.term != self._promotion[0]:
+            self._promotion = (record.term, self._clock())
+        return self._clock() - self._promotion[1] < PROMOTION_SECONDS
 
     def _ask_keeper(self) -> bool:
         session = self.server.session
