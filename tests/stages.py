@@ -103,6 +103,8 @@ STAGES = (CHECK, SIMULATION, DEFAULT, BACKUP_RESTORE, VENDOR_ROLES)
 LONG = (
     # until all of its tests pass and it has been seen to pass as a whole; then it goes to STAGES
     FAILOVER,
+    # on the pair that the stage before leaves
+    Stage("failover_long", ((*PYTEST, "-m", "long", "tests/failover"),)),
     Stage("simulation", ((*PYTEST, "-m", "long", "tests/simulation"),), needs_lab=False),
     Stage("lab", ((*PYTEST, "tests/lab"),)),
     Stage(

@@ -33,8 +33,8 @@ class RetentionConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
-        for name, smaller, why in CONTRADICTIONS:
-            if getattr(self, name) < getattr(self, smaller):
+        for name, smaller, margin, why in CONTRADICTIONS:
+            if getattr(self, name) < getattr(self, smaller) + margin:
                 raise ConfigurationError(
                     f"retention.{name}: is {getattr(self, name)}, but retention.{smaller} is {getattr(self, smaller)}",
                     meaning=why,
@@ -42,11 +42,12 @@ class RetentionConfig:
                 )
 
 
-# name, what it must not be smaller than, and why
+# name, what it must not be smaller than, by how many days it must be larger, and why. The lock counts from the end of
+# an upload, which is some hours later than what the cleanup counts from.
 CONTRADICTIONS = (
-    ("binlog_days", "point_in_time_days", "Without its binlogs a moment cannot be restored."),
-    ("weekly_full_days", "point_in_time_days", "The fulls of those days are kept anyway."),
-    ("point_in_time_days", "object_lock_days", "The store would refuse to delete what is due."),
+    ("binlog_days", "point_in_time_days", 0, "Without its binlogs a moment cannot be restored."),
+    ("weekly_full_days", "point_in_time_days", 0, "The fulls of those days are kept anyway."),
+    ("point_in_time_days", "object_lock_days", 1, "The store would refuse to delete what is due."),
 )
 
 RETENTION_RULES: Rules = {

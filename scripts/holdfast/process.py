@@ -8,6 +8,7 @@ child must be started by a thread that outlives it: the main thread, or a worker
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pwd
 import shutil
@@ -32,6 +33,7 @@ LINE_BYTES = 500
 INHERITED = ("PATH", "HOME", "TMPDIR", "TERM")
 GRACE_SECONDS = 10.0
 POLL_SECONDS = 0.2
+PIPE_BYTES = 1 << 20  # the most that a user without capabilities may ask for
 
 # The parent may die between fork and prctl; then the child finds another parent than the one it was told.
 _IF_PARENT_LIVES = '[ "$PPID" = "$0" ] || exit 125; exec "$@"'
@@ -127,6 +129,9 @@ class Pipeline:
                     source.close()
                 if child.popen.stdout is not None:
                     source = child.popen.stdout
+                    # Fewer turns between two stages. Refused to a user with many pages in pipes: it then stays small.
+                    with contextlib.suppress(OSError):
+                        fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         except BaseException:
             self.stop()
             raise
@@ -279,13 +284,10 @@ def _group_of(stage: Stage) -> int:
 @contextlib.contextmanager
 def _as_input(content: bytes | None, path: Path | None) -> Iterator[IO[bytes]]:
     # Not a pipe: Python 3.11 forgets to go on writing when communicate() is called again after a timeout.
-    if content is None:
-        with (path or Path(os.devnull)).open("rb") as file:
-            yield file
-        return
-    with os.fdopen(os.memfd_create("input"), "w+b") as file:
-        file.write(content)
-        file.seek(0)
+    with os.fdopen(os.memfd_create("input"), "w+b") if content else (path or Path(os.devnull)).open("rb") as file:
+        if content:
+            file.write(content)
+            file.seek(0)
         yield file
 
 

@@ -52,7 +52,7 @@ SEED = {"silence_seconds": 30, "heartbeat_window_seconds": 10, "fence_step_secon
 SEED_PROMOTION_SECONDS = 45.0
 
 
-@pytest.mark.parametrize("fault", ["mysqld killed", "host frozen"])
+@pytest.mark.parametrize("fault", ["mysqld killed", pytest.param("host frozen", marks=pytest.mark.long)])
 def test_a_promotion_at_the_seeds_settings(pair: Pair, load: Load, times: Times, fault: str) -> None:
     """30 s of silence, a window of 10 s, a look each 5 s: 45 s from the fault to a server that takes writes."""
     roles, term = pair.roles(), pair.term()

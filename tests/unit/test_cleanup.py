@@ -235,8 +235,14 @@ def test_a_lease_holds_it_off_quietly(site: Site) -> None:
 
 
 @needs_rclone
-def test_a_lease_that_never_ends_is_told_after_three_days(site: Site) -> None:
-    site.run()
+@pytest.mark.parametrize("succeeded", [True, False])
+def test_a_lease_that_never_ends_is_told_after_three_days(site: Site, succeeded: bool) -> None:
+    if succeeded:
+        site.run()
+    else:
+        site.lease(1)
+        with pytest.raises(LeasedError):
+            site.run()
     site.now += timedelta(days=2, hours=23)
     site.lease(5)
     newest = full(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -89,6 +90,17 @@ class TestPipeline:
             assert pipeline.stdout is not None
             assert len(pipeline.stdout.read()) == 5_000_000
             pipeline.finish()
+
+    def test_pipes_that_may_not_grow_serve_as_they_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[object] = []
+
+        def refuse(_: object, *arguments: object) -> None:
+            asked.append(arguments)
+            raise PermissionError
+
+        monkeypatch.setattr(fcntl, "fcntl", refuse)
+        self.test_bytes_pass_through()
+        assert asked == [(fcntl.F_SETPIPE_SZ, process.PIPE_BYTES)] * 2
 
     def test_feed(self) -> None:
         with Pipeline([sh("wc", "wc -c")], feed=True) as pipeline:

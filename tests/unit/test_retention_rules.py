@@ -283,7 +283,7 @@ def test_what_a_lock_holds_is_not_touched(policy: RetentionConfig) -> None:
     held = store(*FRESH)
     held = replace(held, objects=[*held.objects, at(f"backups/{named(20)}/segment-000001.lz4", 20)])
     assert len(gone(held, policy)) == 1
-    assert gone(held, replace(policy, object_lock_days=30)) == []
+    assert gone(held, replace(policy, object_lock_days=29)) == []
 
 
 def case(policy: RetentionConfig, *parts: Any, now: datetime = NOW, store_clock: datetime | None = NOW) -> Case:
@@ -358,7 +358,7 @@ def test_one_run_deletes_no_more_than_its_limits(
     [
         ({"binlog_days": 29}, "retention.binlog_days: is 29, but retention.point_in_time_days is 30"),
         ({"weekly_full_days": 10}, "retention.weekly_full_days: is 10, but retention.point_in_time_days is 30"),
-        ({"object_lock_days": 31}, "retention.point_in_time_days: is 30, but retention.object_lock_days is 31"),
+        ({"object_lock_days": 30}, "retention.point_in_time_days: is 30, but retention.object_lock_days is 30"),
         ({"minimum_chains": 0}, "retention.minimum_chains: is 0, must be at least 1"),
         ({"orphan_minimum_age_hours": 23}, "retention.orphan_minimum_age_hours: is 23"),
         ({"maximum_share_percent": 100}, "retention.maximum_share_percent: is 100"),

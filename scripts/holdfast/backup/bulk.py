@@ -110,14 +110,15 @@ class Bulk:
         self._rclone.retrying(purged)
 
     def versions(self, folder: str) -> list[str]:
-        """The names of all versions in a folder, hidden ones too, where the store keeps any (B2, S3)."""
+        """The names of all versions in a folder, hidden ones too, at B2; elsewhere those that any listing shows.
+
+        Not --s3-versions: a server that keeps none answers 501 (`rclone serve s3`), and then no leftover would ever go.
+        """
         where = f"{self._root}/{folder}"
 
         def listed() -> list[str]:
             try:
-                output = self._rclone.once(
-                    "lsf", "-R", "--files-only", "--b2-versions", "--s3-versions", where, where=where
-                )
+                output = self._rclone.once("lsf", "-R", "--files-only", "--b2-versions", where, where=where)
             except MissingError:
                 return []
             return sorted(output.decode().splitlines())

@@ -58,7 +58,7 @@ def run_cleanup(
         look = look_at(config, bulk)
         for line in report(look.decisions):
             dry_run(line)
-        _raise(look, now(), None, allow_more=allow_more)
+        _raise(look, now(), now(), allow_more=allow_more)
         return ExitCode.DONE
     memory = Memory(config.state_directory / FILE)
     with hold(LOCK, config.state_directory):
@@ -67,7 +67,7 @@ def run_cleanup(
             return ExitCode.DONE
         try:
             look = look_at(config, bulk)
-            _raise(look, now(), memory.succeeded, allow_more=allow_more)
+            _raise(look, now(), memory.since(now()), allow_more=allow_more)
             carry_out(look.decisions, bulk, now)
         except LeasedError:
             memory.save(now(), None)
@@ -96,7 +96,7 @@ def last_due(config: Config, now: datetime) -> datetime:
     return max(due for back in range(2) if (due := due_instant(today - timedelta(days=back), zone, at)) <= now)
 
 
-def _raise(look: Look, now: datetime, succeeded: datetime | None, *, allow_more: bool) -> None:
+def _raise(look: Look, now: datetime, since: datetime, *, allow_more: bool) -> None:
     """Raise what stands against deleting."""
     against = [item for item in look.refusals if not (allow_more and item.limit)]
     if against:
@@ -108,9 +108,9 @@ def _raise(look: Look, now: datetime, succeeded: datetime | None, *, allow_more:
     if look.leases:
         holders = "; ".join(str(item) for item in look.leases)
         meaning = "Nothing is deleted meanwhile; the next hour's run looks again."
-        if succeeded is not None and now - succeeded > LEASE_ALARM_AFTER:
+        if now - since > LEASE_ALARM_AFTER:
             raise RefusedError(
-                f"refused: no cleanup since {format_utc(succeeded)}, as a lease stands: {holders}",
+                f"refused: no cleanup since {format_utc(since)}, as a lease stands: {holders}",
                 meaning=meaning,
                 remedy=f"See whether that job still runs. If it does not, delete its folder below {lease.FOLDER}/.",
             )

@@ -21,16 +21,22 @@ class Memory:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.succeeded: datetime | None = None
+        self._first: datetime | None = None
         self._told: datetime | None = None
         self._problem = ""
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             self.succeeded = _moment(document["succeeded_at"])
             self._told = _moment(document["told_at"])
+            self._first = _moment(document["first_at"])
         except FileNotFoundError:
             pass
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning("%s cannot be read and is made anew: %s", path, error)
+
+    def since(self, now: datetime) -> datetime:
+        """The last success, or this host's first run where there was none."""
+        return self.succeeded or self._first or now
 
     def due_to_tell(self, now: datetime) -> bool:
         """Whether people were not told lately."""
@@ -52,10 +58,12 @@ class Memory:
 
     def _write(self, now: datetime, problem: str) -> None:
         self._problem = problem
+        self._first = self._first or now
         document = {
             "at": format_utc(now),
             "refused": problem,
             "succeeded_at": self.succeeded and format_utc(self.succeeded),
+            "first_at": format_utc(self._first),
             "told_at": self._told and format_utc(self._told),
         }
         temporary = self._path.with_suffix(".new")

@@ -23,7 +23,7 @@ from holdfast.failover.guard_memory import Memory
 from holdfast.failover.guard_session import OverdueError, Session, dial
 from holdfast.failover.guard_view import Judge, Situation
 from holdfast.failover.guard_work import Salvage, Work
-from holdfast.failover.heartbeat import Heartbeat, free_bytes, is_grey
+from holdfast.failover.heartbeat import ASK_FOR_ROOM_SECONDS, Heartbeat, Room, free_bytes, is_grey
 from holdfast.failover.keeper_client import KeeperClient
 from holdfast.failover.mysqld import Mysqld
 from holdfast.failover.own_server import OwnServer
@@ -75,6 +75,7 @@ class Guard:
         self.swapped_alone = False
         self._leaving: tuple[Instance | None, float] = (None, 0.0)
         self._record_session: Session | None = None
+        self._room = Room()
         self._promotion: tuple[int, float] = (0, 0.0)
         self._keeper_error = ""
         self._last_step: tuple[GuardStep, str] = (GuardStep.NOTHING, "")
@@ -207,13 +208,16 @@ class Guard:
     def _grey(self, now: float) -> bool:
         beat, seen = self._heartbeat.beat, self.server.seen
         limit_seconds = self._config.failover.timing.grey_failure_seconds
-        if seen is None or beat.waiting_since is None or now - beat.waiting_since < limit_seconds:
+        if seen is None or beat.waiting_since is None or now - beat.waiting_since < ASK_FOR_ROOM_SECONDS:
+            return False
+        # also long before it counts: MySQL goes on waiting for a while once there is room again
+        room_seconds = self._room.seconds(now, free_bytes(self._config.mysql.data_directory))
+        if now - beat.waiting_since < limit_seconds:
             return False
         state = self.server.state_of(beat)
         if state is None:
             return False
-        room = free_bytes(self._config.mysql.data_directory)
-        return is_grey(beat, now, limit_seconds, waiting=seen.server.waiting, state=state, free_bytes=room)
+        return is_grey(beat, now, limit_seconds, waiting=seen.server.waiting, state=state, room_seconds=room_seconds)
 
     def _do(self, step: GuardStep, situation: Situation) -> bool:
         """Do it; whether something was done, so that it is worth to look again soon."""
