@@ -296,6 +296,24 @@ def test_a_guard_looks_often_while_its_server_is_being_promoted_and_not_for_ever
     assert guard.tick() == 0.2
 
 
+def test_a_guard_that_learns_of_a_promotion_when_it_is_over_does_not_wait_either(guard: Guard, world: World) -> None:
+    """A promotion takes less than a tick, and ends the session of the candidate's guard."""
+    world.state.update(read_only=1, super_read_only=1)
+    world.record = replace(RECORD, primary=B)
+    guard.tick()
+    world.record = replace(RECORD, term=4, in_sync=None)
+    world.error = DatabaseError("lost", number=2013)
+    assert guard.tick() == 0.2
+    world.error = None
+    guard.tick()
+    assert "SET GLOBAL read_only = OFF" in world.take()
+    world.now += 1
+    guard.tick()
+    world.now += 1
+    guard.tick()
+    assert guard.tick() == 1.0
+
+
 def test_without_keeper_and_replica_commits_wait(guard: Guard, world: World) -> None:
     tick(guard, world)
     cast(FakeSurroundings, guard.surroundings).report = None

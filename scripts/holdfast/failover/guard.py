@@ -129,13 +129,16 @@ class Guard:
         self._alarms.look(situation, step, self.surroundings.seen, self._heartbeat.beat, errors)
         self._salvage.look(situation.now, situation.errant if step is GuardStep.STAY_OUT else None)
         done = self._do(step, situation)
-        soon = done or armed or self._is_being_promoted()
+        soon = done or armed or self._is_being_promoted(writes=situation.writes)
         return SOON_SECONDS if soon else self._config.failover.timing.tick_seconds
 
-    def _is_being_promoted(self) -> bool:
-        """Whether a promotion of this server is under way, and has been for a short time only."""
+    def _is_being_promoted(self, *, writes: bool) -> bool:
+        """Whether a promotion of this server is under way or it is not open yet, and that for a short time only.
+
+        A promotion may take less than a tick, and ends this guard's session.
+        """
         record = self.record
-        if record is None or record.opened or record.primary != self.me:
+        if record is None or record.primary != self.me or (record.opened and writes):
             return False
         if record.term != self._promotion[0]:
             self._promotion = (record.term, self._clock())
