@@ -27,8 +27,9 @@ from holdfast.recovery.find import Candidate, find, listing, parse_wanted
 from holdfast.recovery.instance import Instance
 from holdfast.recovery.marker import default_directory, read_marker
 from holdfast.recovery.plan import Plan, make_plan
+from holdfast.recovery.plan_backup import plan_of_backup
 from holdfast.recovery.run import how_to_use, restore
-from holdfast.recovery.target import Last, Target, ToTime, gtid_target
+from holdfast.recovery.target import Last, Target, ToBackup, ToTime, gtid_target
 
 log = logging.getLogger("mysql-restore")
 
@@ -71,6 +72,9 @@ def _add_target(verb: argparse.ArgumentParser) -> None:
     target.add_argument("--to-gtid", metavar="GTID", help="uuid:n, included")
     target.add_argument("--before-gtid", metavar="GTID", help="uuid:n, not included")
     target.add_argument("--last", action="store_true", help="everything that was archived")
+    target.add_argument(
+        "--backup", metavar="ID", help="what this backup holds, without binlogs: a full of an older week"
+    )
     target.add_argument("--before-statement", metavar="WHAT", help="the only 'drop shop.orders' or 'truncate orders'")
     _add_between(verb)
 
@@ -94,7 +98,10 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.verb == "find":
         return _find(arguments, config, store, catalog)
     target = _target(arguments, config, store, catalog)
-    plan = make_plan(catalog.manifests, catalog.entries, catalog.lines, target, catalog.problems)
+    if isinstance(target, ToBackup):
+        plan = plan_of_backup(catalog.manifests, catalog.lines, target, catalog.problems)
+    else:
+        plan = make_plan(catalog.manifests, catalog.entries, catalog.lines, target, catalog.problems)
     if arguments.verb == "plan":
         return _plan(plan, config)
     with hold("restore", config.state_directory):
@@ -190,6 +197,8 @@ def _target(arguments: argparse.Namespace, config: Config, store: Store, catalog
         return ToTime(parse_target_time(arguments.to_time, config.time_zone))
     if arguments.to_gtid or arguments.before_gtid:
         return gtid_target(arguments.to_gtid or arguments.before_gtid, included=bool(arguments.to_gtid))
+    if arguments.backup:
+        return ToBackup(arguments.backup)
     if arguments.last:
         return Last()
     found = _candidates(arguments.before_statement, arguments.between, config, store, catalog)

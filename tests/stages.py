@@ -1,7 +1,7 @@
 """Run the stages of `make test`, one after the other, and print what each took.
 
     python tests/stages.py            every stage of CI
-    python tests/stages.py check      one stage (check, simulation, default, backup_restore, failover)
+    python tests/stages.py check      one stage (check, simulation, default, backup_restore, vendor_roles, failover)
     python tests/stages.py PATH ...   pytest on these paths, against the lab as it stands
     python tests/stages.py long       what takes longer than CI allows
 
@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,11 +32,12 @@ VERSIONS = (
 
 @dataclass(frozen=True)
 class Stage:
-    """A named part of the run: commands that must all exit 0."""
+    """A named part of the run: commands that must all exit 0, one after the other or, at once, side by side."""
 
     name: str
     commands: tuple[tuple[str, ...], ...]
     needs_lab: bool = True
+    at_once: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,11 @@ CHECK = Stage(
         ("mypy", "--strict"),
         ("yamllint", "--strict", "."),
         ("ansible-lint", "--strict", "--offline"),
-        (*PYTEST, "tests/unit", "tests/contract"),
+        (*PYTEST, "tests/unit"),
+        (*PYTEST, "tests/contract"),
     ),
     needs_lab=False,
+    at_once=True,
 )
 SIMULATION = Stage("simulation", ((*PYTEST, "-m", "not long", "tests/simulation"),), needs_lab=False)
 DEFAULT = Stage(
@@ -67,7 +71,7 @@ DEFAULT = Stage(
         # molecule remembers from one run to the next that it created the hosts, and would not create them again
         ("molecule", "reset", "--scenario-name", "default"),
         ("molecule", "test", "--scenario-name", "default", "--destroy", "never"),
-        (*PYTEST, "tests/provisioning"),
+        (*PYTEST, *(f"tests/provisioning/test_{name}.py" for name in ("preflight", "reruns"))),
     ),
 )
 BACKUP_RESTORE = Stage(
@@ -75,6 +79,15 @@ BACKUP_RESTORE = Stage(
     (
         ("molecule", "reset", "--scenario-name", "backup_restore"),
         ("molecule", "test", "--scenario-name", "backup_restore", "--destroy", "never"),
+    ),
+)
+VENDOR_ROLES = Stage(
+    "vendor_roles",
+    (
+        (
+            *PYTEST,
+            *(f"tests/provisioning/test_{name}.py" for name in ("proxy", "proxysql_admin", "replication_manager")),
+        ),
     ),
 )
 FAILOVER = Stage(
@@ -86,10 +99,12 @@ FAILOVER = Stage(
         ("molecule", "test", "--scenario-name", "failover", "--destroy", "never"),
     ),
 )
-STAGES = (CHECK, SIMULATION, DEFAULT, BACKUP_RESTORE)
+STAGES = (CHECK, SIMULATION, DEFAULT, BACKUP_RESTORE, VENDOR_ROLES)
 LONG = (
     # until all of its tests pass and it has been seen to pass as a whole; then it goes to STAGES
     FAILOVER,
+    # on the pair that the stage before leaves
+    Stage("failover_long", ((*PYTEST, "-m", "long", "tests/failover"),)),
     Stage("simulation", ((*PYTEST, "-m", "long", "tests/simulation"),), needs_lab=False),
     Stage("lab", ((*PYTEST, "tests/lab"),)),
     Stage(
@@ -115,19 +130,34 @@ def chosen(words: list[str]) -> tuple[Stage, ...]:
 
 
 def run_stage(stage: Stage) -> Outcome:
-    """Run a stage's commands until one fails."""
+    """Run a stage's commands until one fails; side by side, all of them end."""
     started = time.monotonic()
+    if stage.at_once:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            statuses = list(pool.map(lambda command: run_command(stage, command, quietly=True), stage.commands))
+        failed = next((command for command, status in zip(stage.commands, statuses, strict=True) if status), None)
+        return Outcome(stage, time.monotonic() - started, failed)
     for command in stage.commands:
-        print(f"\n=== {stage.name}: {' '.join(command)}", flush=True)
-        before = time.monotonic()
-        status = subprocess.run(command, cwd=ROOT, check=False).returncode
-        print(
-            f"=== {stage.name}: {Path(command[0]).name} exited {status} after {time.monotonic() - before:.0f} s",
-            flush=True,
-        )
-        if status != 0:
+        if run_command(stage, command) != 0:
             return Outcome(stage, time.monotonic() - started, command)
     return Outcome(stage, time.monotonic() - started, None)
+
+
+def run_command(stage: Stage, command: tuple[str, ...], *, quietly: bool = False) -> int:
+    """Run a command and print what it printed, quietly when it has ended; return its exit status."""
+    words = " ".join(command)
+    if not quietly:
+        print(f"\n=== {stage.name}: {words}", flush=True)
+    before = time.monotonic()
+    done = subprocess.run(
+        command, cwd=ROOT, check=False, text=True,
+        stdout=subprocess.PIPE if quietly else None, stderr=subprocess.STDOUT if quietly else None,
+    )  # fmt: skip
+    ended = (
+        f"=== {stage.name}: {Path(command[0]).name} exited {done.returncode} after {time.monotonic() - before:.0f} s"
+    )
+    print(f"\n=== {stage.name}: {words}\n{done.stdout}{ended}" if quietly else ended, flush=True)
+    return done.returncode
 
 
 def print_versions() -> None:

@@ -22,12 +22,12 @@ from holdfast.config_reader import (
     one_of,
     section,
 )
+from holdfast.config_retention import RETENTION_RULES, WEEKDAYS, RetentionConfig
+from holdfast.config_watch import WATCH_RULES, WatchConfig
 from holdfast.errors import ConfigurationError
 
 DEFAULT_PATH = Path("/etc/holdfast/config.yml")
 SCHEMA_VERSION = 1
-WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-
 T = TypeVar("T")
 
 
@@ -116,7 +116,9 @@ class Config:
     backup_or_none: BackupConfig | None = field(metadata={"key": "backup"})
     recovery_or_none: RecoveryConfig | None = field(metadata={"key": "recovery"})
     store_or_none: StoreConfig | None = field(metadata={"key": "store"})
+    retention_or_none: RetentionConfig | None = field(metadata={"key": "retention"})
     failover_or_none: FailoverConfig | None = field(metadata={"key": "failover"})
+    watch_or_none: WatchConfig | None = field(metadata={"key": "watch"})
     notifications: NotificationsConfig
 
     @property
@@ -137,12 +139,22 @@ class Config:
     @property
     def store(self) -> StoreConfig:
         """The offsite store. Raises ConfigurationError on a host that has no way to it."""
-        return _needed(self.store_or_none, "store", "a database host")
+        return _needed(self.store_or_none, "store", "a database host or failover_manager_host")
+
+    @property
+    def retention(self) -> RetentionConfig:
+        """What is kept offsite. Raises ConfigurationError on every host but the one that cleans up."""
+        return _needed(self.retention_or_none, "retention", "failover_manager_host")
 
     @property
     def failover(self) -> FailoverConfig:
         """Keeper, guards and manager. Raises ConfigurationError where the site runs without guards."""
         return _needed(self.failover_or_none, "failover", "a host of a site with mysql_guard_enabled: true")
+
+    @property
+    def watch(self) -> WatchConfig:
+        """Who watches what. Raises ConfigurationError on a host that nobody told to watch."""
+        return _needed(self.watch_or_none, "watch", "a database host, or the host of the failover manager")
 
 
 def load(path: Path = DEFAULT_PATH) -> Config:
@@ -214,5 +226,7 @@ RULES: Rules = {
     "store.retry_wait_seconds": NOT_NEGATIVE,
     "store.timeout_seconds": POSITIVE,
     "notifications.timeout_seconds": POSITIVE,
+    **RETENTION_RULES,
     **FAILOVER_RULES,
+    **WATCH_RULES,
 }

@@ -9,6 +9,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 Interval = tuple[int, int]
 
@@ -18,6 +19,7 @@ _TAG = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,31}\Z")
 _RANGE = re.compile(r"([0-9]+)(?:\s*-\s*([0-9]+))?\Z")
 
 
+@lru_cache(maxsize=1024)  # an archive names few servers, a hundred thousand times
 def canonical_source(text: str) -> str:
     """``uuid`` or ``uuid:tag`` in MySQL's own spelling (lower case, dashes). Raises ValueError."""
     uuid, _, tag = text.strip().partition(":")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from holdfast.channels import MAXIMUM_CHARACTERS, failures_by_command, failures_by_telegram
@@ -139,13 +139,22 @@ def tell(config: NotificationsConfig, message: Message) -> None:
 
 def send(config: NotificationsConfig, text: str) -> list[str]:
     """Send a text by every configured channel; what failed, in words without secrets. Never raises an Exception."""
-    failures: list[str] = []
-    short = cut(text)
-    if config.telegram is not None:
-        failures += failures_by_telegram(config.telegram, short, config.timeout_seconds)
-    if config.command:
-        failures += failures_by_command(config.command, text, config.timeout_seconds)
-    return failures
+    return list(send_by(config, text, channels_of(config)).values())
+
+
+def channels_of(config: NotificationsConfig) -> tuple[str, ...]:
+    """Name the channels that are configured (pure)."""
+    return (*(["telegram"] if config.telegram is not None else []), *(["command"] if config.command else []))
+
+
+def send_by(config: NotificationsConfig, text: str, channels: Collection[str]) -> dict[str, str]:
+    """Send a text by some of the configured channels; of each that refused, why. Never raises an Exception."""
+    failures: dict[str, list[str]] = {}
+    if "telegram" in channels and config.telegram is not None:
+        failures["telegram"] = failures_by_telegram(config.telegram, cut(text), config.timeout_seconds)
+    if "command" in channels and config.command:
+        failures["command"] = failures_by_command(config.command, text, config.timeout_seconds)
+    return {channel: "; ".join(why) for channel, why in failures.items() if why}
 
 
 def cut(text: str, limit: int = MAXIMUM_CHARACTERS) -> str:

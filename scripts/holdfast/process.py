@@ -8,6 +8,7 @@ child must be started by a thread that outlives it: the main thread, or a worker
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pwd
 import shutil
@@ -18,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import IO, BinaryIO, Self, cast
 
@@ -31,6 +33,7 @@ LINE_BYTES = 500
 INHERITED = ("PATH", "HOME", "TMPDIR", "TERM")
 GRACE_SECONDS = 10.0
 POLL_SECONDS = 0.2
+PIPE_BYTES = 1 << 20  # the most that a user without capabilities may ask for
 
 # The parent may die between fork and prctl; then the child finds another parent than the one it was told.
 _IF_PARENT_LIVES = '[ "$PPID" = "$0" ] || exit 125; exec "$@"'
@@ -58,19 +61,20 @@ def run(
     *,
     name: str,
     input_bytes: bytes | None = None,
+    input_file: Path | None = None,
     timeout_seconds: float | None = None,
     environment: Mapping[str, str] | None = None,
     check: bool = True,
     user: str | None = None,
     cancel: threading.Event | None = None,
 ) -> Completed:
-    """Run a process to its end and keep its output in memory.
+    """Run a process to its end and keep its output in memory; it reads `input_bytes`, or else `input_file`, or nothing.
 
     Raises ToolError when it cannot start or, with `check`, fails; after stopping it, TimedOutError, or
     CancelledError once `cancel` is set.
     """
     stage = Stage(name, tuple(argv), environment=environment, user=user)
-    with _as_file(input_bytes) as stdin:
+    with _as_input(input_bytes, input_file) as stdin:
         child = Child(stage, stdin=stdin, drain=False)
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     try:
@@ -125,6 +129,9 @@ class Pipeline:
                     source.close()
                 if child.popen.stdout is not None:
                     source = child.popen.stdout
+                    # Fewer turns between two stages. Refused to a user with many pages in pipes: it then stays small.
+                    with contextlib.suppress(OSError):
+                        fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         except BaseException:
             self.stop()
             raise
@@ -275,14 +282,12 @@ def _group_of(stage: Stage) -> int:
 
 
 @contextlib.contextmanager
-def _as_file(content: bytes | None) -> Iterator[int | IO[bytes]]:
+def _as_input(content: bytes | None, path: Path | None) -> Iterator[IO[bytes]]:
     # Not a pipe: Python 3.11 forgets to go on writing when communicate() is called again after a timeout.
-    if content is None:
-        yield subprocess.DEVNULL
-        return
-    with os.fdopen(os.memfd_create("input"), "w+b") as file:
-        file.write(content)
-        file.seek(0)
+    with os.fdopen(os.memfd_create("input"), "w+b") if content else (path or Path(os.devnull)).open("rb") as file:
+        if content:
+            file.write(content)
+            file.seek(0)
         yield file
 
 

@@ -3,8 +3,9 @@
 
 Both do CLONE LOCAL, tar, lz4 and rclone to the same remote on the replica. Holdfast also cuts the stream into segments,
 hashes them and every block, checks what arrived and writes manifest and fingerprint. Runs alternate, so that what else
-the machine does falls on both. Prints each run, the medians and their ratio. Environment: RUNS (pairs, default 5),
-GIGABYTES (default 3), KEEP=1 leaves the lab up; a provisioned lab is used as it stands.
+the machine does falls on both. Prints each run, the medians and their ratio, and that of the CPU seconds, in which what
+mysqld and the store used is counted: a busy machine changes those less. Environment: RUNS (pairs, default 5), GIGABYTES
+(default 3), KEEP=1 leaves the lab up; a provisioned lab is used as it stands.
 
 The lab's store reads every object again for its ETag whenever it is listed or asked for: seconds for each look, which
 no real store takes. While this runs it keeps no ETags, for both alike.
@@ -14,11 +15,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -30,6 +33,7 @@ from support.site import Site  # noqa: E402
 RUNS = int(os.environ.get("RUNS") or 5)
 GIGABYTES = float(os.environ.get("GIGABYTES") or 3)
 WITHOUT_ETAGS = "/etc/systemd/system/lab-store.service.d/benchmark.conf"
+PLAIN, HOLDFAST = "plain shell pipeline", "mysql-backup-full"
 ROW_BYTES, CHUNK_ROWS = 1024, 50_000
 # Half of each row is noise, half repeats: about what lz4 makes of real tables.
 CHUNK = (
@@ -88,39 +92,70 @@ def without_etags(store: hosts.Host) -> Iterator[None]:
         store.shell(f"rm -f {WITHOUT_ETAGS} && {restart}")
 
 
-def timed_plain(site: Site, replica: hosts.Host) -> float:
-    """Run the plain pipeline once; return its seconds."""
+@dataclass(frozen=True)
+class Cost:
+    """What one run took: by the clock, and of the processors, those of mysqld and of the store with it."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+def cpu_seconds_of(host: hosts.Host, unit: str) -> float:
+    """Return what the main process of a running unit has used so far."""
+    fields = "$(( $(cut -d' ' -f14,15 --output-delimiter=+ /proc/$main/stat) )) $(getconf CLK_TCK)"
+    ticks, per_second = host.shell(f"main=$(systemctl show -P MainPID {unit}); echo {fields}").out.split()
+    return int(ticks) / int(per_second)
+
+
+def cost_of(site: Site, replica: hosts.Host, script: str) -> Cost:
+    """Run a script on the replica."""
+    services = ((replica, "mysql.service"), (site.lab.store, "lab-store.service"))
+    before, began = sum(cpu_seconds_of(*service) for service in services), time.monotonic()
+    done = replica.shell(f"TIMEFORMAT='cpu %U %S'; time (\n{script}\n)", timeout_seconds=1800)
+    seconds = time.monotonic() - began
+    own = sum(float(word) for word in done.err.rpartition("cpu ")[2].split())
+    return Cost(seconds, own + sum(cpu_seconds_of(*service) for service in services) - before)
+
+
+def plain(site: Site, replica: hosts.Host) -> str:
+    """Return the plain pipeline as a script."""
     document = site.document(replica)
-    script = PIPELINE.format(
+    return PIPELINE.format(
         staging=document["backup"]["staging_directory"], level=document["backup"]["lz4_level"],
         rclone_config=document["store"]["rclone_config_file"], remote=site.remote,
     )  # fmt: skip
-    began = time.monotonic()
-    replica.shell(script, timeout_seconds=1800)
-    return time.monotonic() - began
 
 
-def timed_holdfast(site: Site, replica: hosts.Host) -> float:
-    """Run mysql-backup-full once; return its seconds."""
-    began = time.monotonic()
-    replica.run(*site.command("mysql-backup-full"), timeout_seconds=1800)
-    return time.monotonic() - began
-
-
-def measure(steps: console.Steps, site: Site, replica: hosts.Host) -> tuple[list[float], list[float]]:
-    """Run both in turn; return their seconds. The first pair warms the caches and does not count."""
-    plain: list[float] = []
-    holdfast: list[float] = []
+def measure(steps: console.Steps, site: Site, replica: hosts.Host) -> dict[str, list[Cost]]:
+    """Run both in turn; return their costs. The first pair warms the caches and does not count."""
+    scripts = {PLAIN: plain(site, replica), HOLDFAST: shlex.join(site.command("mysql-backup-full"))}
+    costs: dict[str, list[Cost]] = {name: [] for name in scripts}
     for number in range(RUNS + 1):
         label = f"pair {number} of {RUNS}" if number else "a pair to warm up, not counted"
         with steps.step(label) as step:
-            pair = (timed_plain(site, replica), timed_holdfast(site, replica))
-            step.note = f"plain {pair[0]:.1f} s, mysql-backup-full {pair[1]:.1f} s"
+            # Each is first in every other pair: what the first one left is still being written while the second runs.
+            order = list(scripts)[:: -1 if number % 2 else 1]
+            pair = {name: cost_of(site, replica, scripts[name]) for name in order}
+            step.note = ", ".join(f"{name} {cost.seconds:.1f} s" for name, cost in pair.items())
         site.rclone(replica, "purge", site.remote)  # the same empty folder for every pair
         if number:
-            plain.append(pair[0])
-            holdfast.append(pair[1])
-    return plain, holdfast
+            for name, cost in pair.items():
+                costs[name].append(cost)
+    return costs
+
+
+def show(title: str, costs: dict[str, list[Cost]]) -> None:
+    """Print a table and the two ratios."""
+    columns = (title, "median s", "min", "max", "CPU s")
+    medians, rows = {}, []
+    for name, runs in costs.items():
+        seconds = [cost.seconds for cost in runs]
+        cpu = statistics.median(cost.cpu_seconds for cost in runs)
+        medians[name] = (statistics.median(seconds), cpu)
+        rows.append((name, f"{medians[name][0]:.1f}", f"{min(seconds):.1f}", f"{max(seconds):.1f}", f"{cpu:.1f}"))
+    time_ratio, cpu_ratio = (ours / theirs for ours, theirs in zip(medians[HOLDFAST], medians[PLAIN], strict=True))
+    print("\n" + console.table(columns, rows))
+    print(f"\nratio of the medians: {time_ratio:.3f} (target: at most 1.10); of the CPU seconds: {cpu_ratio:.3f}")
 
 
 def main() -> int:
@@ -141,7 +176,7 @@ def main() -> int:
             step.note = console.human_bytes(data)
         try:
             with without_etags(lab.store):
-                plain, holdfast = measure(steps, site, replica)
+                costs = measure(steps, site, replica)
         finally:
             with guarded.by_hand(lab):
                 unload(replica)
@@ -153,14 +188,7 @@ def main() -> int:
     finally:
         if not ready and os.environ.get("KEEP") != "1":
             provisioner.remove()
-    rows = [
-        (name, f"{statistics.median(runs):.1f}", f"{min(runs):.1f}", f"{max(runs):.1f}")
-        for name, runs in (("plain shell pipeline", plain), ("mysql-backup-full", holdfast))
-    ]
-    print("\n" + console.table((f"{console.human_bytes(data)}, {RUNS} runs each", "median s", "min", "max"), rows))
-    print(
-        f"\nratio of the medians: {statistics.median(holdfast) / statistics.median(plain):.3f} (target: at most 1.10)"
-    )
+    show(f"{console.human_bytes(data)}, {RUNS} runs each", costs)
     return 0
 
 

@@ -27,7 +27,10 @@ SITE_SWITCHES = {
 }
 ROLES_OF = {
     "db1": ("host_baseline", "holdfast_programs", "mysql_server", "mysql_replication", "mysql_backup", "mysql_guard"),
-    "app1": ("host_baseline", "holdfast_programs", "mysql_failover", "replication_manager", "haproxy", "proxysql"),
+    "app1": (
+        *("host_baseline", "holdfast_programs", "backup_watch"),
+        *("mysql_failover", "replication_manager", "haproxy", "proxysql"),
+    ),
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.failover import guard_steps
 from support.repository import ROLES, ROOT, defaults_of, options_of, read_yaml
 
 SECRET = re.compile(r"_(password|passphrase|token|secrets|salt|key)$")
@@ -74,3 +75,10 @@ def test_a_file_of_a_role_can_be_read_in_one_go(path: Any) -> None:
     assert "ignore_errors" not in text
     if path.parent.name in ("tasks", "handlers"):
         assert text.count("\n") <= 120
+
+
+def test_guard_and_role_attach_a_replica_that_hears_its_source_every_2_s() -> None:
+    """MySQL's own 30 s are longer than the manager's window of 10 s: a silent source would look like a dead one."""
+    role = (ROOT / "roles" / "mysql_replication" / "tasks" / "attach.yml").read_text()
+    assert "SOURCE_HEARTBEAT_PERIOD=2" in role
+    assert "SOURCE_HEARTBEAT_PERIOD=2" in guard_steps.CHANGE_SOURCE

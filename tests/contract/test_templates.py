@@ -14,6 +14,7 @@ import pytest
 
 from holdfast import config
 from holdfast.config_failover import TimingConfig
+from holdfast.config_watch import LimitsConfig
 from holdfast.errors import ConfigurationError
 from holdfast.failover import protocol
 from holdfast.recovery.place import work_directory
@@ -91,9 +92,49 @@ def test_without_guards_a_program_that_needs_them_says_so(rendered: dict[str, Pa
 
 def test_a_program_that_needs_a_server_says_so_on_an_app_host(rendered: dict[str, Path]) -> None:
     loaded = config.load(rendered["lab"] / "app1/etc/holdfast/config.yml")
-    for section in ("mysql", "backup", "recovery", "store"):
+    for section in ("mysql", "backup", "recovery"):
         with pytest.raises(ConfigurationError, match=f"{section}: is null"):
             getattr(loaded, section)
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_the_managers_host_alone_cleans_up(rendered: dict[str, Path], site: str) -> None:
+    folder = rendered[site] / "app1/etc"
+    cleaner = config.load(folder / "holdfast/config.yml")
+    assert cleaner.retention.point_in_time_days == 30
+    assert cleaner.store.rclone_config_file == Path("/etc/holdfast/secrets/rclone-watch.conf")
+    assert config.load(rendered[site] / "db1/etc/holdfast/config.yml").retention_or_none is None
+    lines = (folder / "cron.d/holdfast-cleanup").read_text().splitlines()
+    jobs = {" ".join(line.split()[:5]): line for line in lines if line[:1].isdigit()}
+    assert "mysql-backup-cleanup 2>&1" in jobs["0 4 * * *"]
+    assert "--retry-due" in jobs["50 * * * *"]
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_every_host_watches_and_one_judges_the_store(rendered: dict[str, Path], site: str) -> None:
+    for host in ("db1", "db2", "app1"):
+        watch = config.load(rendered[site] / host / "etc/holdfast/config.yml").watch
+        assert watch.hosts == ("app1", "db1", "db2")
+        assert watch.limits == LimitsConfig(25, 193, 3, 14, 26, 13, 50, 80, 60, 21, 80, 90, 600, 48)
+        assert {peer.partition("=")[0] for peer in watch.clock_peers} == {"db1", "db2"} - {host}
+        assert all(peer.endswith(":7333") for peer in watch.clock_peers)
+        guarded = site != "plain"
+        assert ("mysql-guard.service" in watch.services) == (guarded and host != "app1")
+        assert ("mysql-keeper.service" in watch.services) == (guarded and host == "app1")
+        proxy = "proxysql" if site == "production" else "haproxy"
+        assert (f"{proxy}.service" in watch.services) == (host == "app1")
+        assert ("mysql.service" in watch.services) == (host != "app1")
+    lines = (rendered[site] / "app1/etc/cron.d/holdfast-watch").read_text().splitlines()
+    assert [line.split()[5:7] for line in lines if line[:1].isdigit()] == [["root", "mysql-backup-watch"]]
+
+
+def test_production_hides_no_deleted_object_and_the_cleaner_has_a_key_of_its_own(rendered: dict[str, Path]) -> None:
+    cleaner, writer = configparser.ConfigParser(interpolation=None), configparser.ConfigParser(interpolation=None)
+    cleaner.read(rendered["production"] / "app1/etc/holdfast/secrets/rclone-watch.conf")
+    writer.read(rendered["production"] / "db1/etc/holdfast/secrets/rclone.conf")
+    assert cleaner["store"]["hard_delete"] == "true"
+    assert cleaner["offsite"]["remote"] == writer["offsite"]["remote"]
+    assert cleaner["offsite"]["password"] == writer["offsite"]["password"]
 
 
 def test_the_times_are_those_of_the_protocol(rendered: dict[str, Path]) -> None:
@@ -134,6 +175,7 @@ def test_cron_runs_what_the_design_says(rendered: dict[str, Path], site: str) ->
     assert "mysql-backup-incremental 2>&1" in jobs["0 2 * * 1,2,3,4,5,6"]
     assert "mysql-backup-binlogs" in jobs["5 * * * *"]
     assert jobs["35 * * * *"].count("--retry-due") == 1
+    assert "mysql-backup-watch 2>&1" in jobs["20 * * * *"]
     assert 'MAILTO=""' in lines
 
 

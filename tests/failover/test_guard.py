@@ -83,10 +83,10 @@ def test_mysqld_of_the_replica_is_killed(lab: Lab, probe: Probe) -> None:
     assert probe.longest_wait() < 14
 
 
-def test_without_replica_and_keeper_commits_wait(lab: Lab, probe: Probe) -> None:
+def test_without_replica_and_keeper_commits_wait(lab: Lab, pair: Pair, probe: Probe) -> None:
     with stopped(lab.app1, "mysql-keeper"), stopped(lab.db2, "mysql"):
         gone = time.time()
-        time.sleep(20)
+        time.sleep(pair.seconds("no_progress_seconds") + 5)
         assert [answer for answer in probe.acknowledged() if answer.sent > gone] == []
         assert switches(lab.db1) == OPEN
         wait_until(lambda: any("commits wait" in text for text in report(lab.db1)["notices"]), "the alarm")

@@ -6,7 +6,7 @@ P, R and A are primary, replica and app host. Only one of the seven may end with
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -77,6 +77,46 @@ def test_a_cut_that_makes_no_failover(pair: Pair, load: Load, case: Cut) -> None
     assert pair.term() == term
     assert pair.roles().primary.name == roles.primary.name
     assert {host.name: guarded.mysqld_pid(host) for host in pair.lab.servers} == processes, "no restart"
+
+
+# the same with the primary's guard stopped: nobody asks for leave to go on alone, so writes wait for the replica
+WITHOUT_GUARD = tuple(replace(case, writes="go on" if "PR" not in case.links else "wait") for case in NO_FAILOVER)
+# the least telling go to make test-long: what the guard does not do there it does not do with the others either
+TELLING = (("PR",), ("AP", "AR", "PR"))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, marks=() if c.links in TELLING else pytest.mark.long, id=c.name) for c in WITHOUT_GUARD],
+)
+def test_a_cut_that_makes_no_failover_with_the_guard_stopped(pair: Pair, load: Load, case: Cut) -> None:
+    roles, term, before = pair.roles(), pair.term(), guarded.mysqld_pid(pair.roles().primary)
+    with guarded.stopped(roles.primary, "mysql-guard"):
+        with guarded.cut(*ends(pair, case.links)):
+            cut_at = time.time()
+            time.sleep(pair.detection_seconds + PATIENCE_SECONDS)  # that nothing happens takes its time
+            assert pair.term() == term
+            if case.writes == "wait":
+                assert load.told(roles.primary, since=cut_at + 0.5) == []
+            else:
+                load.wait_for_ok(roles.primary, time.time(), limit_seconds=15)
+        load.wait_for_ok(roles.primary, time.time(), limit_seconds=30)
+    pair.settle()
+    assert (pair.term(), pair.roles().primary.name) == (term, roles.primary.name)
+    assert guarded.mysqld_pid(roles.primary) == before, "no restart"
+
+
+def test_the_primary_is_cut_off_from_both_with_its_guard_stopped(pair: Pair, load: Load, times: Times) -> None:
+    """Nobody takes it offline, and no fence reaches it: it tells nobody OK all the same."""
+    roles, term = pair.roles(), pair.term()
+    with guarded.stopped(roles.primary, "mysql-guard"), guarded.cut(*ends(pair, ("AP", "PR"))):
+        began = time.time()
+        new = times.promotion(pair, load, "the same, its guard stopped", began, term)
+        assert new.name == roles.replica.name
+        assert guarded.switches(roles.primary)[:2] == (0, 0), "it is as it was"
+        assert load.told(roles.primary, since=began + 0.5) == []
+    pair.settle(90)
+    assert pair.roles().primary.name == new.name
 
 
 def test_the_primary_is_cut_off_from_both_and_replaced(pair: Pair, load: Load, times: Times) -> None:

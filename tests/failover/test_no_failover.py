@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from support import guarded
+from support.failover_disks import filled, moved_to_small_disk
 from support.failover_load import Load
 from support.failover_pair import Pair
 from support.hosts import Host, wait_until
@@ -45,6 +46,33 @@ def test_connections_are_exhausted(pair: Pair, load: Load) -> None:
 def refused(host: Host) -> bool:
     """Tell whether the server has no connection for an ordinary client."""
     return "1040" in host.run("mysql", "-uprobe", "-pprobe", "-e", "SELECT 1", check=False).err
+
+
+DATA, DATA_UNITS = "/var/lib/mysql", ("mysql", "mysql-guard")
+ROOM_BYTES = 160 * 1024 * 1024
+DETECTION_MARGIN_SECONDS = 5.0
+
+
+def test_the_primarys_data_disk_is_full(pair: Pair, load: Load) -> None:
+    """It answers and cannot write: whoever fills it would fill the next one. It goes on once there is room."""
+    host = pair.roles().replica  # a replica can be stopped to get its disk
+    with moved_to_small_disk(host, DATA, ROOM_BYTES, DATA_UNITS):
+        pair.settle()
+        pair.switch_over()
+        pair.settle()
+        term, before = pair.term(), guarded.mysqld_pid(host)
+        with filled(host, DATA):
+            wait_until(lambda: "write of the guard's own" in pair.told(host), "the alarm", limit_seconds=60)
+            full = time.time()
+            stays(pair, term, pair.detection_seconds + DETECTION_MARGIN_SECONDS)
+            assert load.told(since=full) == [], "nobody is told OK"
+            assert host.value("SELECT 'reads work'") == "reads work"
+        load.wait_for_ok(host, time.time(), 90)  # MySQL looks each minute
+        assert (pair.term(), guarded.mysqld_pid(host)) == (term, before)
+        load.wait_for_shop(time.time())
+        pair.settle()
+        pair.switch_over()
+        pair.settle()
 
 
 @contextmanager

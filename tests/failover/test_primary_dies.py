@@ -7,7 +7,7 @@ import time
 import pytest
 
 from support import faults, guarded
-from support.failover_faults import held_down, power_off, power_on
+from support.failover_faults import frozen, held_down, power_off, power_on, reconfigured
 from support.failover_load import Load
 from support.failover_pair import Pair
 from support.failover_times import Times
@@ -46,6 +46,30 @@ def test_the_whole_host_loses_power(pair: Pair, load: Load, times: Times) -> Non
         assert new.name == roles.replica.name
     finally:
         power_on(roles.primary)
+
+
+SEED = {"silence_seconds": 30, "heartbeat_window_seconds": 10, "fence_step_seconds": 10, "drain_seconds": 30}
+SEED_PROMOTION_SECONDS = 45.0
+
+
+@pytest.mark.parametrize("fault", ["mysqld killed", pytest.param("host frozen", marks=pytest.mark.long)])
+def test_a_promotion_at_the_seeds_settings(pair: Pair, load: Load, times: Times, fault: str) -> None:
+    """30 s of silence, a window of 10 s, a look each 5 s: 45 s from the fault to a server that takes writes."""
+    roles, term = pair.roles(), pair.term()
+    with reconfigured(pair, {"timing": SEED}):
+        wait_until(lambda: "silent for 0.0 s" in pair.order("status"), "the manager has looked")
+        with held_down(roles.primary) if fault == "mysqld killed" else frozen(roles.primary):
+            began = time.time()
+            if fault == "mysqld killed":
+                guarded.kill_mysqld(roles.primary)
+            wait_until(
+                lambda: pair.term() > term and pair.open_primary() is not None, "a promotion",
+                limit_seconds=SEED_PROMOTION_SECONDS + 30, every_seconds=0.1,
+            )  # fmt: skip
+            took = time.time() - began
+            new = times.promotion(pair, load, f"{fault}, seed's settings", began, term)
+            assert new.name == roles.replica.name
+            assert took <= SEED_PROMOTION_SECONDS
 
 
 def test_a_stop_of_the_server_acknowledges_nothing_that_waits(pair: Pair, load: Load) -> None:

@@ -14,7 +14,7 @@ from support.site import Site
 # Slow enough that a run can be hit in the middle, with small segments so that some are up by then.
 SLOW = {"backup": {"rate_limit_bytes_per_second": 400_000, "segment_bytes": 200_000}}
 PYTHON, STREAM, LZ4 = "bin/mysql-backup-full|mysql_backup_full", "mysql_clone_stream.py", r"^lz4 "
-UPLOAD = "rclone.*copyto"
+UPLOAD = "rclone.*rcat"
 ANY = f"{PYTHON}|{STREAM}|{LZ4}|rclone"
 
 

@@ -41,6 +41,37 @@ def test_binlog_archive_failed(backed_up: Lab, tmp_path: Path) -> None:
     follow(backed_up, "binlog_archive_failed.md", tmp_path)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "backup_damaged.md",
+        "backup_overdue.md",
+        "binlog_about_to_expire.md",
+        "binlog_hole.md",
+        "certificate_expiring.md",
+        "cleanup_overdue.md",
+        "clock_skew.md",
+        "disk_filling.md",
+        "drill_failed.md",
+        "drill_overdue.md",
+        "full_too_small.md",
+        "host_silent.md",
+        "incremental_too_large.md",
+        "mysql_unreachable.md",
+        "mysqld_restarted.md",
+        "program_not_running.md",
+        "raid_degraded.md",
+        "replica_lag.md",
+        "replication_stopped.md",
+        "semi_sync_off.md",
+        "store_unreachable.md",
+        "watch_failed.md",
+    ],
+)
+def test_an_alarm_of_the_watcher(backed_up: Lab, tmp_path: Path, name: str) -> None:
+    follow(backed_up, name, tmp_path)
+
+
 def test_every_runbook_that_a_message_names_exists_and_is_tested() -> None:
     sources = [path.read_text() for path in (REPOSITORY / "scripts").rglob("*.py")]
     named = {name for text in sources for name in re.findall(r'"([a-z_]+\.md)"', text)}

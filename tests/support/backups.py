@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, cast
 
@@ -92,10 +94,14 @@ def entry(number: int, previous: str, new: str, *, hours: tuple[float, float] | 
 
 
 class MemoryStore:
-    """A store that is a dictionary; `refuse` names objects whose upload or deletion fails."""
+    """A store that is a dictionary; leases lie apart.
+
+    `refuse` names objects whose upload or deletion fails, "the store" all of it.
+    """
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
+        self.leases: list[str] = []
         self.refuse: set[str] = set()
         self.order: list[str] = []
 
@@ -108,6 +114,9 @@ class MemoryStore:
         self, local: Path, name: str, *, overwrite: bool = False, listed_later: bool = False, cancel: object = None
     ) -> None:
         del listed_later, cancel
+        if name.startswith("state/leases/"):
+            self.leases.append(name)
+            return
         self.put_bytes(name, local.read_bytes(), overwrite=overwrite)
 
     def put_bytes(self, name: str, data: bytes, *, overwrite: bool = False) -> None:
@@ -117,10 +126,27 @@ class MemoryStore:
         self.objects[name] = data
         self.order.append(name)
 
+    address = "memory:lab"
+
     def get_bytes(self, name: str) -> bytes:
         return self.objects[name]
 
+    def names(self, patterns: Sequence[str]) -> Sequence[str]:
+        self._check("the store")
+        folders = [pattern.strip("/").split("/") for pattern in patterns]
+        return sorted(
+            name
+            for name in self.objects
+            if any(len(parts) == name.count("/") + 1 and all(map(fnmatch, name.split("/"), parts)) for parts in folders)
+        )
+
+    def copy_to(self, directory: Path, names: Sequence[str]) -> None:
+        for name in names:
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            (directory / name).write_bytes(self.objects[name])
+
     def list(self, prefix: str) -> list[StoredObject]:
+        self._check("the store")
         folder = prefix.rstrip("/") + "/"
         return [StoredObject(n, len(d), START) for n, d in sorted(self.objects.items()) if n.startswith(folder)]
 

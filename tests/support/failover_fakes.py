@@ -34,6 +34,8 @@ class FakeMysqld:
     waiting: int = 0
     channel: str = ""
     receiving: bool = False
+    applying: bool = True
+    applier_error: str = ""  # what stops it again whenever it is started
     executed: str = ""
     relay: str = ""
     sessions: int = 3
@@ -53,8 +55,8 @@ class FakeMysqld:
             self.waiting,
             UUIDS.get(self.channel, ""),
             self.receiving,
-            bool(self.channel),
-            not self.relay,
+            bool(self.channel) and self.applying,
+            not self.channel or (self.applying and not self.relay),
         )
 
 
@@ -113,7 +115,7 @@ class World:
         for db in self.db.values():
             db.executed, db.relay = (
                 (f"{db.executed},{db.relay}", "")
-                if db.relay and "applier" not in self.broken
+                if db.relay and db.applying and "applier" not in self.broken
                 else (
                     db.executed,
                     db.relay,
@@ -187,6 +189,13 @@ class FakeSession:
 
     def stop_receiving(self) -> None:
         self._verb("stop_receiving").receiving = False
+
+    def start_applying(self) -> None:
+        db = self._verb("start_applying")
+        db.applying = not db.applier_error
+
+    def applier_error(self) -> str:
+        return self._verb("applier_error", writes=False).applier_error
 
     def detach(self) -> None:
         db = self._verb("detach")

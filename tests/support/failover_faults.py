@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
+
 from support import hosts
 from support.failover_load import PROGRAM
-from support.failover_pair import Pair
+from support.failover_pair import CONFIGURATION, Pair
 from support.hosts import Host, Lab, wait_until
+from support.site import Overrides, merged
 
 HELD_DOWN = "/etc/systemd/system/mysql.service.d/zz-suite.conf"
 UNITS = {"db": ("mysql", "mysql-health", "mysql-guard", "mysql-relay-guard.socket", "mysql-relay-admin.socket")}
@@ -106,6 +109,22 @@ def let_up(host: Host) -> None:
 
 
 @contextmanager
+def reconfigured(pair: Pair, changes: Overrides) -> Iterator[None]:
+    """Give the manager another configuration of failover for the time of the block; the guards keep theirs."""
+    app = pair.lab.app1
+    kept = app.read(CONFIGURATION)
+    document = yaml.safe_load(kept)
+    document["failover"] = merged(document["failover"], changes)
+    app.write(CONFIGURATION, yaml.safe_dump(document), "0640")
+    app.run("systemctl", "restart", pair.manager_unit)
+    try:
+        yield
+    finally:
+        app.write(CONFIGURATION, kept, "0640")
+        app.run("systemctl", "restart", pair.manager_unit)
+
+
+@contextmanager
 def held_down(host: Host) -> Iterator[None]:
     """Hold a server down for the time of the block."""
     hold_down(host)
@@ -113,6 +132,22 @@ def held_down(host: Host) -> Iterator[None]:
         yield
     finally:
         let_up(host)
+
+
+def _filter(host: Host, verb: str, peer: Host) -> None:
+    inside = ["nsenter", "-t", str(init_pid(host)), "-n"]
+    rule = ["--source", peer.address, "--protocol", "tcp", "--dport", "3306", "--jump", "DROP"]
+    subprocess.run([*inside, "iptables", verb, "INPUT", *rule], check=True, capture_output=True)
+
+
+@contextmanager
+def replication_cut(primary: Host, replica: Host) -> Iterator[None]:
+    """Drop what a replica sends to its source's port for the time of the block; every other way between them stays."""
+    _filter(primary, "--append", replica)
+    try:
+        yield
+    finally:
+        _filter(primary, "--delete", replica)
 
 
 def put_right(pair: Pair) -> None:
@@ -125,6 +160,8 @@ def put_right(pair: Pair) -> None:
     for host in (*lab.servers, lab.app1):
         inside = ["nsenter", "-t", str(init_pid(host)), "-n", "ip", "route", "flush", "type", "blackhole"]
         subprocess.run(inside, check=False, capture_output=True)
+        filters = ["nsenter", "-t", str(init_pid(host)), "-n", "iptables", "--flush", "INPUT"]
+        subprocess.run(filters, check=False, capture_output=True)
         host.run("rm", "-f", HELD_DOWN)
         host.run("systemctl", "daemon-reload")
     app = ("mysql-keeper", pair.manager_unit, pair.proxy_unit)

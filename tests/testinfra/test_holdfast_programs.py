@@ -18,6 +18,7 @@ PROGRAMS = [
     "mysql-backup-incremental",
     "mysql-backup-binlogs",
     "mysql-backup-status",
+    "mysql-backup-watch",
     "mysql-restore",
 ]
 

@@ -74,8 +74,27 @@ CONFIGURATION: dict[str, Any] = {
         "retry_wait_seconds": 2,
         "timeout_seconds": 300,
     },
+    "retention": None,
     "failover": None,
+    "watch": None,
     "notifications": {"telegram": None, "command": [], "timeout_seconds": 20, "runbooks": "docs/runbooks"},
+}
+
+
+RETENTION: dict[str, Any] = {
+    "point_in_time_days": 30,
+    "weekly_full_days": 90,
+    "binlog_days": 30,
+    "minimum_chains": 2,
+    "drill_maximum_age_days": 14,
+    "newest_backup_maximum_age_days": 3,
+    "orphan_minimum_age_hours": 48,
+    "object_lock_days": 0,
+    "maximum_backups": 20,
+    "maximum_binlogs": 2000,
+    "maximum_share_percent": 35,
+    "full_weekday": "sunday",
+    "time_of_day": "04:00",
 }
 
 
@@ -116,6 +135,46 @@ FAILOVER: dict[str, Any] = {
         "drain_seconds": 30,
     },
 }
+
+WATCH: dict[str, Any] = {
+    "speaker": "app1",
+    "database_hosts": ["db1", "db2"],
+    "services": ["cron.service"],
+    "disks": ["/"],
+    "certificates": [],
+    "clock_peers": [],
+    "expiries": [],
+    "price_per_terabyte_month": 6,
+    "currency": "USD",
+    "limits": {
+        "success_maximum_age_hours": 25,
+        "full_maximum_age_hours": 193,
+        "heartbeat_maximum_age_hours": 3,
+        "drill_maximum_age_days": 14,
+        "cleanup_maximum_age_hours": 26,
+        "full_minimum_percent_of_data": 13,
+        "full_minimum_percent_of_last": 50,
+        "incremental_maximum_percent": 80,
+        "clock_skew_seconds": 60,
+        "certificate_days": 21,
+        "disk_percent": 80,
+        "disk_critical_percent": 90,
+        "replica_lag_seconds": 600,
+        "binlog_expiry_hours": 48,
+    },
+}
+
+
+@pytest.fixture
+def watch_section() -> dict[str, Any]:
+    """A valid section `watch`, for a test to change and to hand to `configuration(watch=...)`."""
+    return copy.deepcopy(WATCH)
+
+
+@pytest.fixture
+def retention_section() -> dict[str, Any]:
+    """A valid section `retention`, for a test to change and to hand to `configuration(retention=...)`."""
+    return copy.deepcopy(RETENTION)
 
 
 @pytest.fixture

@@ -110,9 +110,43 @@ def test_what_is_wrong_in_the_section_failover_is_named(
     assert caught.value.what.startswith(f"failover.{message}")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("services", ["cron"], "services: is ['cron'], must be systemd units with their ending"),
+        ("disks", ["var"], "disks: is ['var'], must be absolute paths"),
+        ("certificates", ["ca.pem"], "certificates: is ['ca.pem'], must be absolute paths"),
+        ("clock_peers", ["db1"], "clock_peers: is ['db1'], must be name=address:port each"),
+        ("clock_peers", ["db1=10.0.0.11"], "clock_peers: is ['db1=10.0.0.11'], must be"),
+        ("expiries", ["B2 key"], "expiries: is ['B2 key'], must be name=YYYY-MM-DD each"),
+        ("expiries", ["B2 key=2026-02-30"], "expiries: is ['B2 key=2026-02-30'], must be"),
+        ("expiries", ["=2026-02-03"], "expiries: is ['=2026-02-03'], must be"),
+        ("price_per_terabyte_month", -1, "price_per_terabyte_month: is -1, must be 0 or more"),
+        ("speaker", None, "speaker: must be a string"),
+        ("limits", {}, "limits.success_maximum_age_hours: missing"),
+    ],
+)
+def test_what_is_wrong_in_the_section_watch_is_named(
+    configuration: Build, watch_section: dict[str, Any], key: str, value: Any, message: str
+) -> None:
+    watch_section[key] = value
+    with pytest.raises(ConfigurationError) as caught:
+        config.parse(configuration(watch=watch_section))
+    assert caught.value.what.startswith(f"watch.{message}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("disk_percent", 101), ("certificate_days", 0), ("clock_skew_seconds", -5)]
+)
+def test_limits_are_limits(configuration: Build, watch_section: dict[str, Any], name: str, value: int) -> None:
+    watch_section["limits"][name] = value
+    with pytest.raises(ConfigurationError, match=f"watch.limits.{name}: is {value}, must be"):
+        config.parse(configuration(watch=watch_section))
+
+
 def test_a_section_without_a_part_is_missed_by_name(configuration: Build) -> None:
     loaded = config.parse(configuration(mysql=None, backup=None, recovery=None, store=None))
-    for section in ("mysql", "backup", "recovery", "store", "failover"):
+    for section in ("mysql", "backup", "recovery", "store", "failover", "watch"):
         with pytest.raises(ConfigurationError, match=f"{section}: is null, but this program needs it"):
             getattr(loaded, section)
 

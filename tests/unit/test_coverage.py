@@ -8,8 +8,13 @@ from datetime import timedelta
 import pytest
 
 from holdfast.backup import status
+from holdfast.backup.archive import Archive
+from holdfast.backup.archive_pieces import fold
+from holdfast.backup.binlogs import BinlogEntry
 from holdfast.backup.coverage import coverage
-from holdfast.backup.status import bar, look, problems, text
+from holdfast.backup.manifest import Manifest
+from holdfast.backup.status import look, problems
+from holdfast.backup.status_text import bar, text
 from support.backups import OTHER, START, entry, full, gtids, incremental
 
 FULL = full("full", upper="A:1-10")
@@ -19,6 +24,10 @@ FILES = [
     entry(9, "A:1-20", "A:21-40", hours=(3, 4)),
     entry(10, "A:1-40", "A:41-60", hours=(5, 6)),
 ]
+
+
+def archive(manifests: list[Manifest], files: list[BinlogEntry], damaged: list[str]) -> Archive:
+    return Archive(manifests, fold(files), damaged=damaged)
 
 
 def hours(value: float) -> timedelta:
@@ -88,12 +97,12 @@ def test_a_broken_chain_gives_no_window() -> None:
     ],
 )
 def test_problems(late_hours: float, expected: list[str]) -> None:
-    seen = look("lab", START + hours(6 + late_hours), [FULL], FILES, [])
+    seen = look("lab", START + hours(6 + late_hours), archive([FULL], FILES, []))
     assert problems(seen) == expected
 
 
 def test_nothing_at_all_is_a_problem() -> None:
-    seen = look("lab", START, [], [], ["x does not match its own SHA-256"])
+    seen = look("lab", START, archive([], [], ["x does not match its own SHA-256"]))
     assert problems(seen) == [
         "there is no backup",
         "no binlog is archived: only the moments of backups can be restored",
@@ -104,7 +113,7 @@ def test_nothing_at_all_is_a_problem() -> None:
 
 def test_the_screen() -> None:
     monday = incremental("monday", FULL, hours=5, upper="A:1-50", stored_bytes=30, on_primary=True)
-    seen = look("lab", START + hours(6.5), [FULL, monday], FILES, [])
+    seen = look("lab", START + hours(6.5), archive([FULL, monday], FILES, []))
     assert text(seen) == (
         "Backups of lab: all is well   (2026-11-22T07:30:00Z)\n"
         "\n"
@@ -115,6 +124,9 @@ def test_the_screen() -> None:
         "\n"
         "Restorable\n"
         "  2026-11-22T01:30:00Z to 2026-11-22T07:00:00Z  (5 h 30 min)\n"
+        "  |............................................................|\n"
+        "   30 days to now: = restorable  ! hole  - not archived yet  . nothing\n"
+        "  If both servers were lost now, the last 29 min 0 s would be lost (since 2026-11-22T07:01:00Z)\n"
         "\n"
         "Chains\n"
         "  full  2 backups, 330 B, clone on db1\n"
@@ -124,7 +136,7 @@ def test_the_screen() -> None:
 
 
 def test_the_document_says_the_same() -> None:
-    document = status.document(look("lab", START + hours(6.5), [FULL], [FILES[0], FILES[3]], []))
+    document = status.document(look("lab", START + hours(6.5), archive([FULL], [FILES[0], FILES[3]], [])))
     assert document["well"] is False
     assert document["restorable"] == [{"from": "2026-11-22T01:30:00Z", "to": "2026-11-22T03:00:00Z", "backup": "full"}]
     assert document["holes"][0]["missing"].endswith(":21-40")
@@ -138,5 +150,5 @@ def test_bars(size: int, largest: int, marks: int) -> None:
 
 def test_a_backup_from_the_future_is_not_well() -> None:
     ahead = full("ahead", hours=24 * 30)
-    found = status.problems(status.look("lab", START, [ahead], [], []))
+    found = status.problems(status.look("lab", START, archive([ahead], [], [])))
     assert found[0] == "ahead lies in the future: check the clocks of this host and of db1"

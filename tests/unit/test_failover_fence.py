@@ -180,3 +180,16 @@ def test_a_dry_run_without_a_record_says_so() -> None:
     world.record = None
     site = world.site()
     assert "no record" in FenceRun(site, 1, site.hosts["db1"], site.hosts["db2"]).foresee()[0]
+
+
+@pytest.mark.parametrize(
+    ("robot", "expected", "diary"), [(False, Fence.GIVEN_UP, []), (True, Fence.PROVEN, ["robot db1"])]
+)
+def test_ways_on_which_nobody_answered_a_moment_ago_are_not_asked_again(
+    robot: bool, expected: Fence, diary: list[str]
+) -> None:
+    world = elected()
+    world.robot_knows = {"db1"} if robot else set()
+    for verb in ("db1.report", "db1.look"):
+        world.before[verb] = lambda: pytest.fail("that takes a time limit")
+    assert (run(world, no_way_answers=True)[0], world.diary) == (expected, diary)

@@ -282,6 +282,20 @@ def test_a_promoted_server_waits_for_nobody(guard: Guard, world: World) -> None:
     assert world.take()[-2:] == ["SET GLOBAL read_only = OFF", SOURCE_OFF]
 
 
+def test_a_guard_looks_often_while_its_server_is_being_promoted_and_not_for_ever(guard: Guard, world: World) -> None:
+    world.state.update(read_only=1, super_read_only=1)
+    world.record = replace(RECORD, primary=B, opened=False)
+    guard.tick()
+    assert guard.tick() == 1.0, "another's promotion"
+    world.record = replace(RECORD, term=4, opened=False)
+    guard.tick()
+    assert guard.tick() == 0.2
+    world.now += 60
+    assert guard.tick() == 1.0, "it is held"
+    world.record = replace(RECORD, term=5, opened=False)
+    assert guard.tick() == 0.2
+
+
 def test_without_keeper_and_replica_commits_wait(guard: Guard, world: World) -> None:
     tick(guard, world)
     cast(FakeSurroundings, guard.surroundings).report = None

@@ -84,6 +84,17 @@ class Told:
             {"beat": Beat(error="1114 full")},
             {"writes": "a write of the guard's own fails on the primary: 1114 full"},
         ),
+        (
+            SITUATION,  # MySQL waits for room on the disk, without an error
+            {"beat": Beat(committed_began=80.0, waiting_since=81.0)},
+            {"writes": "a write of the guard's own fails on the primary: it does not come back"},
+        ),
+        (
+            replace(SITUATION, seen=looked(replace(PRIMARY, waiting=2))),  # for the replica, which is another's to tell
+            {"beat": Beat(committed_began=80.0, waiting_since=81.0)},
+            {},
+        ),
+        (SITUATION, {"beat": Beat(committed_began=199.0, waiting_since=199.5)}, {}),
     ],
 )
 def test_what_is_told(situation: Any, changes: dict[str, Any], told: dict[str, str]) -> None:

@@ -7,11 +7,11 @@ from typing import Any, cast
 import pytest
 
 from holdfast.database import Connection, DatabaseError
-from holdfast.failover.heartbeat import COMMIT, DATABASE, FREE_BYTES, TABLE, Beat, Heartbeat, free_bytes, is_grey
+from holdfast.failover.heartbeat import COMMIT, DATABASE, FREE_BYTES, TABLE, Beat, Heartbeat, Room, free_bytes, is_grey
 from support.hosts import wait_until
 
 LOCK = "Waiting for global read lock"
-GREY: dict[str, Any] = {"waiting": 0, "state": "waiting for handler commit", "free_bytes": FREE_BYTES}
+GREY: dict[str, Any] = {"waiting": 0, "state": "waiting for handler commit", "room_seconds": float("inf")}
 
 
 @pytest.mark.parametrize(
@@ -24,11 +24,20 @@ GREY: dict[str, Any] = {"waiting": 0, "state": "waiting for handler commit", "fr
         (70.0, {"state": "Waiting for semi-sync ACK from replica"}, False),
         (70.0, {"state": LOCK}, False),  # somebody holds it on purpose
         (70.0, {"state": "Waiting for table metadata lock"}, False),
-        (70.0, {"free_bytes": FREE_BYTES - 1}, False),  # it waits for room
+        (70.0, {"room_seconds": 0.0}, False),  # it waits for room
+        (10.0, {"room_seconds": 89.0}, False),  # there is some again, which it finds out within a minute
+        (10.0, {"room_seconds": 90.0}, True),
     ],
 )
 def test_when_a_server_can_no_longer_write(since: float | None, changes: dict[str, Any], grey: bool) -> None:
     assert is_grey(Beat(waiting_since=since), 100.0, 30.0, **(GREY | changes)) is grey
+
+
+def test_how_long_there_has_been_room() -> None:
+    room = Room()
+    assert room.seconds(100.0, FREE_BYTES) == float("inf")
+    assert room.seconds(110.0, FREE_BYTES - 1) == 0
+    assert room.seconds(130.0, FREE_BYTES) == 20
 
 
 class FakeConnection:

@@ -204,6 +204,40 @@ def test_a_renewed_certificate_is_used_without_a_restart(tmp_path: Path) -> None
         assert ask(server, other.certificate("db1"), name="renewed")["peer"] == "db1"
 
 
+def test_a_caller_reads_its_certificates_once_and_again_when_they_change(
+    server: HttpsServer, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    real = ssl.SSLContext.load_cert_chain
+
+    def counted(context: ssl.SSLContext, *files: Any) -> None:
+        if context.protocol is ssl.PROTOCOL_TLS_CLIENT:
+            made.append(1)
+        real(context, *files)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", counted)
+    before, after = authority.certificate("db1"), authority.certificate("db2")
+    tls = TlsConfig(tmp_path / "ca.pem", tmp_path / "cert.pem", tmp_path / "key.pem")
+
+    def lay_down(of: TlsConfig) -> None:
+        for source, target in zip(
+            (of.ca_file, of.certificate_file, of.key_file),
+            (tls.ca_file, tls.certificate_file, tls.key_file),
+            strict=True,
+        ):
+            (tmp_path / "new").write_bytes(source.read_bytes())
+            (tmp_path / "new").replace(target)
+
+    lay_down(before)
+    assert [ask(server, tls)["peer"] for _ in range(3)] == ["db1"] * 3
+    assert len(made) == 1
+    lay_down(after)
+    assert [ask(server, tls)["peer"] for _ in range(3)] == ["db2"] * 3
+    assert len(made) == 2
+    tls.key_file.write_text("half of")  # while somebody writes it
+    assert ask(server, tls)["peer"] == "db2"
+
+
 def test_a_port_that_is_taken_is_an_error_with_advice(server: HttpsServer, authority: Authority) -> None:
     with pytest.raises(ToolError, match=f"127.0.0.1:{server.port}: cannot listen"):
         serve("127.0.0.1", server.port, authority.certificate("keeper"), answer, {"db1"})

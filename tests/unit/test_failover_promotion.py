@@ -164,6 +164,42 @@ def test_an_applier_that_does_not_end_goes_back_to_an_old_primary_that_answers()
     assert 30 <= world.now - began < 45
 
 
+@pytest.mark.parametrize("loss", [False, True])
+def test_an_applier_that_does_not_run_is_started(loss: bool) -> None:
+    """A replica that has just booted has its channel stopped; its guard starts it only for a primary that lives."""
+    world = elected("db1.sql", loss=loss)
+    world.db["db2"].applying = world.db["db2"].receiving = False
+    world.db["db2"].relay = f"{UUIDS['db1']}:11"
+    course = run(world)
+    assert (course.ended, record_of(world)) == (Ended.PROMOTED, (2, "db2", True))
+    assert UUIDS["db1"] + ":11" in world.db["db2"].executed
+    assert world.now < 1060, "it must not wait for what cannot come"
+
+
+def test_an_applier_that_stops_again_holds_it_with_its_words() -> None:
+    world = elected("db1.sql", "db1.guard")
+    world.db["db2"].applying, world.db["db2"].applier_error = False, "Error executing row event: no such table"
+    world.db["db2"].relay = f"{UUIDS['db1']}:11"
+    course = run(world)
+    assert (course.ended, record_of(world)) == (Ended.HELD, (2, "db2", False))
+    assert "no such table" in course.why and "SHOW REPLICA STATUS on db2" in course.why
+
+
+def test_a_long_wait_for_the_applier_is_told() -> None:
+    world = elected("db1.sql", "db1.guard", "applier")
+    world.db["db2"].relay = f"{UUIDS['db1']}:11"
+    ends = world.now + 20
+
+    def look() -> None:
+        world.before["db2.look"] = look
+        if world.now > ends:
+            world.broken.discard("applier")
+
+    world.before["db2.look"] = look
+    run(world)
+    assert len([line for line in world.said if "still being applied" in line]) in (3, 4)
+
+
 def test_every_answer_of_the_keeper_to_a_swap_is_lost() -> None:
     world = elected("db1.sql", "db1.guard", "lost answers")
     course = run(world)

@@ -159,6 +159,27 @@ def test_an_incremental_upon_the_newest(world: World) -> None:
     assert f"reason incremental upon {first.id}" in world.said()
 
 
+@pytest.mark.parametrize("kind", ["full", "incremental"])
+def test_one_message_for_each_backup_word_for_word(world: World, monkeypatch: pytest.MonkeyPatch, kind: Any) -> None:
+    hours = 0.0
+    reason = "full as asked"
+    if kind == "incremental":
+        world.run()
+        world.messages.unlink()
+        world.state = replace(REPLICA, gtid_executed=gtids("A:1-30"), binlog_file="binlog.000031")
+        hours, reason = 24.0, "incremental upon 20261122T010000Z-full-db1"
+    ticks = iter([1000.0, 1000.0, 1200.4])
+    monkeypatch.setattr(jobs, "monotonic", lambda: next(ticks))
+    world.run(kind, hours=hours)
+    made = world.backups()[-1]
+    assert world.said() == (
+        f"OK {kind} backup of lab (db1)\n"
+        f"size {made.stored_bytes} B compressed (3.9 KiB data), took 3 min 20 s\n"
+        f"backup {made.id}\n"
+        f"chain 20261122T010000Z-full-db1, reason {reason}"
+    )
+
+
 def test_promoted_to_full_and_says_why(world: World) -> None:
     world.run()
     world.engine.kept.clear()

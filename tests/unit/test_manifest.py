@@ -88,3 +88,11 @@ def test_old_folders_are_not_opened() -> None:
     memory_store.objects[name_of_manifest("20250101T000000Z-full-db1")] = b"unreadable"
     memory_store.objects[name_of_manifest(FULL.id)] = FULL.to_json()
     assert load_manifests(memory_store.store, START) == ([FULL], [])
+
+
+@pytest.mark.parametrize(
+    "document", [{}, {"a": None, "b": 'ä\\n"', "c": 1.5, "d": True}, {"a": [1, {"b": 2}], "c": {}}]
+)
+def test_a_flat_document_is_spelled_as_any_other(document: dict[str, Any]) -> None:
+    sealed = seal(document)
+    assert sealed == (json.dumps(json.loads(sealed), indent=1, ensure_ascii=True) + "\n").encode()

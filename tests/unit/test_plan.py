@@ -13,7 +13,8 @@ from holdfast.backup.manifest import Manifest
 from holdfast.gtid import GtidSet
 from holdfast.recovery.lines import Line
 from holdfast.recovery.plan import Plan, PlanError, make_plan
-from holdfast.recovery.target import BeforeGtid, Last, Target, ToGtid, ToTime
+from holdfast.recovery.plan_backup import plan_of_backup
+from holdfast.recovery.target import BeforeGtid, Last, Target, ToBackup, ToGtid, ToTime, short_name
 from support.plans import FILES, FULL, INCREMENTAL, A, B, backup, binlog, gtids, minute
 
 
@@ -237,3 +238,24 @@ def test_random_histories_by_time(world: World, number: int) -> None:
         return
     assert world.reachable(number - 1, number)
     assert applied(world, plan, number - 1) == world.prefix(number - 1)
+
+
+def test_a_backup_by_its_name_needs_no_binlogs() -> None:
+    """Of a week long past only its full is left: no time and no GTID leads there."""
+    plan = plan_of_backup([FULL, INCREMENTAL], [], ToBackup("inc"))
+    assert names(plan) == (["full", "inc"], [])
+    assert short_name(plan.target) == "backup-inc"
+    with pytest.raises(PlanError):
+        make_plan([FULL, INCREMENTAL], FILES[4:], [], ToTime(minute(30)))
+
+
+def test_a_backup_by_its_name_that_is_not_there_or_not_whole() -> None:
+    with pytest.raises(PlanError, match="the store holds no complete backup nothing"):
+        plan_of_backup([FULL], [], ToBackup("nothing"))
+    with pytest.raises(PlanError, match="inc stands upon full, which is not in the store"):
+        plan_of_backup([INCREMENTAL], [], ToBackup("inc"))
+
+
+def test_a_backup_by_its_name_says_what_was_given_up() -> None:
+    line = Line("promotion", minute(40), gtids("A:29-31"), "")
+    assert "A:29-30".replace("A", A) in plan_of_backup([FULL, INCREMENTAL], [line], ToBackup("inc")).notes[0]

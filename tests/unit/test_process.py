@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -48,6 +49,10 @@ class TestRun:
         assert run(["cat"], name="cat", input_bytes=data).stdout == data
         assert run(["sh", "-c", "exit 3"], name="x", check=False).exit_status == 3
 
+    def test_input_from_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_bytes(b"x" * 300_000)
+        assert run(["wc", "-c"], name="wc", input_file=tmp_path / "file").stdout.strip() == b"300000"
+
     def test_slow_reader_of_input(self) -> None:
         assert run(["sh", "-c", "sleep 0.5; wc -c"], name="wc", input_bytes=b"x" * 300_000).stdout.strip() == b"300000"
 
@@ -85,6 +90,17 @@ class TestPipeline:
             assert pipeline.stdout is not None
             assert len(pipeline.stdout.read()) == 5_000_000
             pipeline.finish()
+
+    def test_pipes_that_may_not_grow_serve_as_they_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[object] = []
+
+        def refuse(_: object, *arguments: object) -> None:
+            asked.append(arguments)
+            raise PermissionError
+
+        monkeypatch.setattr(fcntl, "fcntl", refuse)
+        self.test_bytes_pass_through()
+        assert asked == [(fcntl.F_SETPIPE_SZ, process.PIPE_BYTES)] * 2
 
     def test_feed(self) -> None:
         with Pipeline([sh("wc", "wc -c")], feed=True) as pipeline:

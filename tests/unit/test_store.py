@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from dataclasses import replace
@@ -83,6 +84,15 @@ class TestStore:
         store.delete("a/b.json")
         assert store.list("a") == []
 
+    @pytest.mark.parametrize("name", ["offsite", "plain"])
+    def test_what_was_uploaded_arrives(self, config: StoreConfig, tmp_path: Path, name: str) -> None:
+        store = Store(replace(config, remote=f"{name}:", encrypted=name == "offsite"), "lab")
+        for size in (0, 1, 3_000_000):
+            (tmp_path / "file").write_bytes(os.urandom(size))
+            store.put(tmp_path / "file", "a/file", overwrite=True)
+            store.get("a/file", tmp_path / "copy")
+            assert (tmp_path / "copy").read_bytes() == (tmp_path / "file").read_bytes()
+
     def test_nothing_is_overwritten(self, store: Store) -> None:
         store.put_bytes("x", b"one")
         store.put_bytes("x", b"one")
@@ -129,6 +139,30 @@ class TestStore:
         cancel.set()
         with pytest.raises(CancelledError):
             store.get("x", tmp_path / "x", cancel=cancel)
+
+
+@pytest.mark.parametrize(("encrypted", "command"), [(True, "rcat"), (False, "copyto")])
+def test_an_encrypted_upload_reads_the_file_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encrypted: bool, command: str
+) -> None:
+    """`copyto` onto crypt encrypts every segment twice: a fifth more CPU than a plain pipeline (measured)."""
+    calls: list[list[str]] = []
+    sent: list[bytes | None] = []
+
+    def run(argv: list[str], *, input_file: Path | None, **_: object) -> Completed:
+        calls.append(argv)
+        sent.append(None if input_file is None else input_file.read_bytes())
+        return Completed(0, b"", "")
+
+    monkeypatch.setattr(rclone, "run", run)
+    for name in ("rclone.conf", "segment"):
+        (tmp_path / name).write_text("12345")
+    store = Store(StoreConfig(tmp_path / "rclone.conf", "offsite:", encrypted, 1, 0, 300), "lab")
+    store.put(tmp_path / "segment", "x", overwrite=True, listed_later=True)
+    assert len(calls) == 1
+    assert command in calls[0]
+    assert (calls[0][-3:] == ["--size", "5", "offsite:lab/x"]) is encrypted
+    assert sent == [b"12345" if encrypted else None]
 
 
 def test_a_large_object_is_given_more_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,10 @@
 """Pack a folder so that the same content gives the same archive on every controller; print the names in it.
 
-    pack.py FOLDER ARCHIVE DIRECTORY LINKS
+    pack.py FOLDER ARCHIVE DIRECTORY NAMES LINKS
 
-DIRECTORY is where the folder's content comes to lie, LINKS a JSON object from a link's path to the program in the
-folder behind it. The archive is unpacked at /. Runs on the controller, called by tasks/install.yml.
+DIRECTORY is where the folder's content comes to lie, NAMES where the links to its programs do, LINKS a JSON object from
+a link's name to the program in the folder behind it. The archive is unpacked at /.
+Runs on the controller, called by tasks/install.yml.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def content_time(folder: Path, names: list[Path]) -> int:
     return SECONDS_START + int.from_bytes(digest.digest()[:8]) % SECONDS_RANGE
 
 
-def pack(folder: Path, archive: Path, directory: Path, links: dict[str, str]) -> list[str]:
+def pack(folder: Path, archive: Path, directory: Path, links: dict[Path, str]) -> list[str]:
     """Write the archive, owned by root and closed to writers; return the paths of the folder's content on a host."""
     names = members(folder)
     time = content_time(folder, names)
@@ -52,7 +53,7 @@ def pack(folder: Path, archive: Path, directory: Path, links: dict[str, str]) ->
             else:
                 tar.addfile(member)
         for link, program in sorted(links.items()):
-            member = tarfile.TarInfo(link.lstrip("/"))
+            member = tarfile.TarInfo(str(link).lstrip("/"))
             member.type, member.linkname = tarfile.SYMTYPE, str(directory / program)
             member.mode, member.mtime = 0o777, time
             member.uname = member.gname = "root"
@@ -61,5 +62,6 @@ def pack(folder: Path, archive: Path, directory: Path, links: dict[str, str]) ->
 
 
 if __name__ == "__main__":
-    source, archive, directory = map(Path, sys.argv[1:4])
-    sys.stdout.write("\n".join(pack(source, archive, directory, json.loads(sys.argv[4]))) + "\n")
+    source, archive, directory, names = map(Path, sys.argv[1:5])
+    links = {names / name: program for name, program in json.loads(sys.argv[5]).items()}
+    sys.stdout.write("\n".join(pack(source, archive, directory, links)) + "\n")

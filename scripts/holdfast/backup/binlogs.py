@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -28,6 +28,7 @@ from holdfast.process import Pipeline, Stage
 
 SCHEMA_VERSION = 1
 FOLDER = "binlogs"
+MEMORY = "archived.json"
 READERS = 8
 CHUNK_BYTES = 1 << 20
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"  # to the microsecond: a target in time is cut by these
@@ -137,7 +138,7 @@ def archive(config: Config, store: Store, connection: Connection, now: Callable[
     # A file's own list of what came before it leaves out what the server was seeded with (CLONE, a restore): seen.
     # All of gtid_purged is older than any file that is still here.
     purged = GtidSet.parse(str(connection.value("SELECT @@GLOBAL.gtid_purged")))
-    memory = Memory(config.state_directory / "archived.json", line)
+    memory = Memory(config.state_directory / MEMORY, line)
     present = {item.name for item in store.list(f"{FOLDER}/{line}")}
     made = []
     broken: BinlogError | None = None
@@ -238,6 +239,14 @@ def _known(entry: BinlogEntry) -> Known:
     return Known(entry.size, entry.content_sha256)
 
 
+def archived_files(state_directory: Path) -> frozenset[str]:
+    """The files that the hourly job of this host remembers as archived; none if it remembers nothing."""
+    try:
+        return frozenset(json.loads((state_directory / MEMORY).read_text(encoding="ascii"))["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return frozenset()
+
+
 class Memory:
     """What this host knows to be archived of one lineage, so that the hourly run need not read it all again."""
 
@@ -278,4 +287,7 @@ def _plain(value: Any) -> Any:
 
 
 def _time(text: str) -> datetime:
-    return datetime.strptime(text, _TIME).replace(tzinfo=UTC)
+    moment = datetime.fromisoformat(text)  # strptime takes five times as long, and there are 100,000 entries
+    if moment.utcoffset() != timedelta(0):
+        raise ValueError(f"{text!r} is not in UTC")
+    return moment

@@ -5,12 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 
-from holdfast.backup.binlogs import BinlogEntry
 from holdfast.backup.chain import chain_of
 from holdfast.backup.manifest import Manifest
 from holdfast.errors import StorageError
 from holdfast.gtid import GtidSet
+
+
+class Archived(Protocol):
+    """What is asked of an entry of the binlog archive, or of several in a row."""
+
+    @property
+    def previous_gtids(self) -> GtidSet:
+        """What came before it."""
+
+    @property
+    def gtids(self) -> GtidSet:
+        """What is in it."""
+
+    @property
+    def last_time(self) -> datetime | None:
+        """When its last transaction was committed."""
+
+    @property
+    def archived_at(self) -> datetime:
+        """When it reached the store."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +61,7 @@ class Coverage:
     broken: tuple[str, ...]
 
 
-def coverage(manifests: Sequence[Manifest], entries: Iterable[BinlogEntry]) -> Coverage:
+def coverage(manifests: Sequence[Manifest], entries: Iterable[Archived]) -> Coverage:
     """What the store can give back: from the end of each whole backup on, as far as binlogs follow without a gap.
 
     What no binlog run had the time to archive yet is not called a hole.
@@ -57,9 +77,14 @@ def coverage(manifests: Sequence[Manifest], entries: Iterable[BinlogEntry]) -> C
             broken.append(error.what)
             continue
         contained[manifest.id] = manifest.gtid_contained
+        if windows and manifest.gtid_contained <= windows[-1].reached:
+            # It holds nothing beyond what was reached: there is no moment between it and the window before, and
+            # binlogs lead no further from less than they did from more.
+            before = windows[-1]
+            windows[-1] = replace(before, end=max(before.end, manifest.finished_at))
+            continue
         window = _follow(manifest, archive)
-        # A backup that holds nothing beyond what was reached has no moment between it and the window before.
-        if windows and (window.start <= windows[-1].end or manifest.gtid_contained <= windows[-1].reached):
+        if windows and window.start <= windows[-1].end:
             before = windows[-1]
             end = max(before.end, window.end)
             windows[-1] = replace(before, end=end, reached=before.reached | window.reached)
@@ -68,22 +93,25 @@ def coverage(manifests: Sequence[Manifest], entries: Iterable[BinlogEntry]) -> C
     return Coverage(tuple(windows), tuple(_holes(windows, contained, archive)), tuple(broken))
 
 
-def _follow(manifest: Manifest, archive: Sequence[BinlogEntry]) -> Window:
+def _follow(manifest: Manifest, archive: Sequence[Archived]) -> Window:
     have = manifest.gtid_contained
     end = manifest.finished_at
     waiting = [entry for entry in archive if entry.gtids]
     while True:
-        # Of several servers' files each pass takes those that continue what is there.
-        usable = [entry for entry in waiting if entry.previous_gtids <= have]
-        if not usable:
+        left: list[Archived] = []
+        # Of several servers' files each pass takes those that continue what is there; in order, so one pass often does.
+        for entry in waiting:
+            if entry.previous_gtids <= have:
+                have |= entry.gtids
+                end = max(end, entry.last_time or end)
+            else:
+                left.append(entry)
+        if len(left) == len(waiting):
             return Window(manifest.finished_at, end, manifest.id, have)
-        for entry in usable:
-            have |= entry.gtids
-            end = max(end, entry.last_time or end)
-        waiting = [entry for entry in waiting if not entry.gtids <= have]
+        waiting = left
 
 
-def _holes(windows: Sequence[Window], contained: dict[str, GtidSet], archive: Sequence[BinlogEntry]) -> Iterator[Hole]:
+def _holes(windows: Sequence[Window], contained: dict[str, GtidSet], archive: Sequence[Archived]) -> Iterator[Hole]:
     archived_until = max((entry.archived_at for entry in archive), default=None)
     for window, following in zip(windows, windows[1:], strict=False):
         if archived_until is not None and following.start <= archived_until:

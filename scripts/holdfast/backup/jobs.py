@@ -8,7 +8,7 @@ from datetime import datetime, time, timedelta
 from time import monotonic
 from zoneinfo import ZoneInfo
 
-from holdfast.backup import chain, lineage
+from holdfast.backup import chain, lease, lineage
 from holdfast.backup.clone import CloneEngine
 from holdfast.backup.engine import Engine
 from holdfast.backup.manifest import BackupType, Manifest, backup_id, load_manifests, newest
@@ -69,7 +69,8 @@ def run_backup(
             engine = engine_of(config)
             work = _decide(config, engine, connection, state, verdict, wanted, manifests, started_at)
             log.info("%s: %s; %s", work.identifier, work.choice.reason, verdict.reason)
-            manifest = take(work, config, engine, store, connection, now)
+            with lease.held(store, "backup", config.host):
+                manifest = take(work, config, engine, store, connection, now)
         report.message = message_of(manifest, work, monotonic() - began)
         add_to_summary(
             backup=manifest.id,

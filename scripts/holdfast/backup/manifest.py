@@ -83,7 +83,7 @@ class Manifest:
         """Read a stored manifest. Raises StorageError naming `name` if it is damaged, incomplete or too new."""
         document = unseal(data, name, schema_version=SCHEMA_VERSION)
         try:
-            return _from_document(document)
+            return from_document(document)
         except (KeyError, TypeError, ValueError) as error:
             raise StorageError(
                 f"{name} is not a complete manifest: {type(error).__name__} {error}",
@@ -167,7 +167,8 @@ def time_from(text: str) -> datetime:
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
 
 
-def _from_document(document: dict[str, Any]) -> Manifest:
+def from_document(document: dict[str, Any]) -> Manifest:
+    """The manifest of a parsed document without its seal. Raises KeyError, TypeError or ValueError."""
     known = {field.name for field in fields(Manifest)}
     if document.keys() != known:
         raise ValueError("keys missing or unknown: " + ", ".join(sorted(document.keys() ^ known)))

@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable
 from enum import Enum
+from pathlib import Path
 from typing import TypeVar
 
 from holdfast.config import StoreConfig
@@ -76,7 +77,14 @@ class Rclone:
         options = ("--retries", "1", "--low-level-retries", "1", "--contimeout", "15s", "--s3-no-check-bucket")
         return ("rclone", "--config", str(self._config.rclone_config_file), *options)
 
-    def once(self, *arguments: str, where: str, size: int = 0, cancel: threading.Event | None = None) -> bytes:
+    def once(
+        self,
+        *arguments: str,
+        where: str,
+        size: int = 0,
+        input_file: Path | None = None,
+        cancel: threading.Event | None = None,
+    ) -> bytes:
         """The output of one call, which may take longer if it moves `size` bytes.
 
         Raises MissingError, PassingError or, for good, StorageError; CancelledError.
@@ -94,6 +102,7 @@ class Rclone:
                 name=f"rclone {arguments[0]}",
                 timeout_seconds=self._config.timeout_seconds + size / SLOWEST_BYTES_PER_SECOND,
                 check=False,
+                input_file=input_file,
                 cancel=cancel,
             )
         except TimedOutError as error:

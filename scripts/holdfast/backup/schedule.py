@@ -41,6 +41,17 @@ def due_backup(now: datetime, zone: ZoneInfo, weekday: str, time_of_day: time, m
     return Due(kind, at, min(answers, default=None))
 
 
+def next_backups(now: datetime, zone: ZoneInfo, weekday: str, time_of_day: time) -> dict[BackupType, datetime]:
+    """When the next full and the next incremental are due (UTC)."""
+    found: dict[BackupType, datetime] = {}
+    today = now.astimezone(zone).date()
+    for day in (today + timedelta(days=ahead) for ahead in range(9)):
+        kind: BackupType = "full" if WEEKDAYS[day.weekday()] == weekday else "incremental"
+        if (at := due_instant(day, zone, time_of_day)) > now:
+            found.setdefault(kind, at)
+    return found
+
+
 def due_instant(day: date, zone: ZoneInfo, time_of_day: time) -> datetime:
     """The one instant of that day, in UTC.
 

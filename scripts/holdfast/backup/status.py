@@ -1,43 +1,79 @@
-"""One screen that tells a person whether the backups are well. Pure, but for fetching."""
+"""What tells a person whether the backups are well: the facts, the verdict, and the same for programs. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from holdfast.backup.binlogs import BinlogEntry
+from holdfast.backup.archive import Archive
 from holdfast.backup.coverage import Coverage, Hole, coverage
 from holdfast.backup.manifest import Manifest, newest
 from holdfast.backup.schedule import CLOCKS_DIFFER
 from holdfast.clock import format_utc
 from holdfast.gtid import GtidSet
-from holdfast.notify import bytes_text, duration_text
+from holdfast.notify import duration_text
 
-BAR_CHARACTERS = 24
 BACKUP_MAXIMUM_AGE = timedelta(hours=26)  # a night's backup and two hours of grace
 BINLOGS_MAXIMUM_AGE = timedelta(hours=3)  # an hourly job that may fail once
-LISTED_CHAINS = 6
+TERABYTE = 10**12  # as suppliers count
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a terabyte (10^12 bytes) costs a month."""
+
+    per_terabyte_month: float
+    currency: str
 
 
 @dataclass(frozen=True)
 class Status:
-    """What the store shows at `now`; `damaged` names objects that do not count."""
+    """What the store shows at `now`. `next_runs` by job, UTC; `price` None: nobody asked what it costs.
+
+    `seen_at` is when the store was looked at, if that was not now.
+    """
 
     cluster: str
     now: datetime
-    manifests: Sequence[Manifest]
-    entries: Sequence[BinlogEntry]
-    damaged: Sequence[str]
+    archive: Archive
     covered: Coverage
+    next_runs: Mapping[str, datetime] = field(default_factory=dict)
+    price: Price | None = None
+    seen_at: datetime | None = None
+
+    @property
+    def manifests(self) -> Sequence[Manifest]:
+        """The complete backups, oldest first."""
+        return self.archive.manifests
+
+    @property
+    def chains(self) -> dict[str, list[Manifest]]:
+        """The backups by chain, newest chain first."""
+        found: dict[str, list[Manifest]] = {}
+        for manifest in self.manifests:
+            found.setdefault(manifest.chain_id, []).append(manifest)
+        return dict(sorted(found.items(), reverse=True))
+
+    @property
+    def binlog_files(self) -> int:
+        """How many binlogs are archived."""
+        return sum(piece.files for piece in self.archive.pieces)
 
 
 def look(
-    cluster: str, now: datetime, manifests: Sequence[Manifest], entries: Sequence[BinlogEntry], damaged: Sequence[str]
+    cluster: str,
+    now: datetime,
+    archive: Archive,
+    *,
+    next_runs: Mapping[str, datetime] | None = None,
+    price: Price | None = None,
+    seen_at: datetime | None = None,
 ) -> Status:
     """Put together what was read from the store."""
-    return Status(cluster, now, manifests, entries, damaged, coverage(manifests, entries))
+    covered = coverage(archive.manifests, archive.pieces)
+    return Status(cluster, now, archive, covered, next_runs or {}, price, seen_at)
 
 
 def problems(status: Status) -> list[str]:
@@ -49,51 +85,75 @@ def problems(status: Status) -> list[str]:
     elif last.started_at - status.now > CLOCKS_DIFFER:
         found.append(f"{last.id} lies in the future: check the clocks of this host and of {last.host}")
     elif status.now - last.started_at > BACKUP_MAXIMUM_AGE:
-        found.append(f"the newest backup is {_age(status, last.started_at)} old")
-    archived = max((entry.archived_at for entry in status.entries), default=None)
+        found.append(f"the newest backup is {age(status, last.started_at)} old")
+    archived = max(status.archive.archived.values(), default=None)
     if archived is None:
         found.append("no binlog is archived: only the moments of backups can be restored")
     elif status.now - archived > BINLOGS_MAXIMUM_AGE:
-        found.append(f"the last binlog was archived {_age(status, archived)} ago")
-    found += [f"does not count: {what}" for what in status.damaged]
+        found.append(f"the last binlog was archived {age(status, archived)} ago")
+    found += [f"does not count: {what}" for what in status.archive.damaged]
     found += [f"broken chain: {what}" for what in status.covered.broken]
-    found += [_hole_text(hole) for hole in status.covered.holes]
+    found += [hole_text(hole) for hole in status.covered.holes]
     return found
 
 
-def text(status: Status) -> str:
-    """The screen."""
-    found = problems(status)
-    lines = [
-        f"Backups of {status.cluster}: {'all is well' if not found else 'look here'}   ({format_utc(status.now)})",
-        *[f"  ! {problem}" for problem in found],
-        "",
-        "Last success",
-        *[f"  {name:<12} {_moment(status, at)}" for name, at in last_successes(status).items()],
-        "",
-        "Restorable",
-        *([f"  {_window_text(status)}"] if not status.covered.windows else []),
-        *[
-            f"  {format_utc(window.start)} to {format_utc(window.end)}"
-            f"  ({duration_text((window.end - window.start).total_seconds())})"
-            for window in status.covered.windows
-        ],
-        "",
-        "Chains",
-        *(_chain_lines(status) or ["  none"]),
-    ]
-    return "\n".join(lines) + "\n"
+def last_successes(status: Status) -> Mapping[str, datetime | None]:
+    """When each job last left something complete in the store; binlogs by host."""
+    found: dict[str, datetime | None] = {
+        kind: max((item.finished_at for item in status.manifests if item.type == kind), default=None)
+        for kind in ("full", "incremental")
+    }
+    found |= {f"binlogs {host}": at for host, at in sorted(status.archive.archived.items())}
+    if not status.archive.pieces:
+        found["binlogs"] = None
+    return found
+
+
+def restorable_until(status: Status) -> datetime | None:
+    """The last moment that the store alone gives back; None if it gives back nothing.
+
+    Of a server that was idle it is the moment of its last archived binlog: nothing was written since the transaction
+    before it.
+    """
+    if not status.covered.windows:
+        return None
+    last = status.covered.windows[-1]
+    reached = [piece.archived_at for piece in status.archive.pieces if piece.gtids <= last.reached]
+    behind = [hole for hole in status.covered.holes if hole.start == last.end]
+    return last.end if behind else max([last.end, *reached])
+
+
+def rpo_seconds(status: Status) -> float | None:
+    """How much would be lost if both servers were lost now; None: everything."""
+    until = restorable_until(status)
+    return None if until is None else max(0.0, (status.now - until).total_seconds())
+
+
+def cost(status: Status) -> dict[str, tuple[int, float]]:
+    """Bytes in the store and what they cost a month, by kind and in all, without what requests cost."""
+    sizes = {
+        "full": sum(item.stored_bytes for item in status.manifests if item.type == "full"),
+        "incremental": sum(item.stored_bytes for item in status.manifests if item.type == "incremental"),
+        "binlogs": sum(piece.stored_bytes for piece in status.archive.pieces),
+    }
+    sizes["total"] = sum(sizes.values())
+    price = status.price.per_terabyte_month if status.price else 0.0
+    return {kind: (size, size / TERABYTE * price) for kind, size in sizes.items()}
 
 
 def document(status: Status) -> dict[str, Any]:
     """The same for programs."""
     found = problems(status)
-    return {
+    until = restorable_until(status)
+    made: dict[str, Any] = {
         "cluster": status.cluster,
         "at": format_utc(status.now),
         "well": not found,
         "problems": found,
         "last_success": {name: None if at is None else format_utc(at) for name, at in last_successes(status).items()},
+        "next_runs": {name: format_utc(at) for name, at in status.next_runs.items()},
+        "restorable_until": None if until is None else format_utc(until),
+        "rpo_seconds": rpo_seconds(status),
         "restorable": [
             {"from": format_utc(window.start), "to": format_utc(window.end), "backup": window.backup_id}
             for window in status.covered.windows
@@ -116,69 +176,31 @@ def document(status: Status) -> dict[str, Any]:
             }
             for manifest in status.manifests
         ],
-        "binlogs": len(status.entries),
+        "binlogs": status.binlog_files,
     }
+    if status.seen_at is not None:
+        made["seen_at"] = format_utc(status.seen_at)
+    if status.price is not None:
+        made["cost"] = {
+            "currency": status.price.currency,
+            "per_terabyte_month": status.price.per_terabyte_month,
+            "month": {kind: {"bytes": size, "price": round(price, 2)} for kind, (size, price) in cost(status).items()},
+        }
+    return made
 
 
-def last_successes(status: Status) -> Mapping[str, datetime | None]:
-    """When each job last left something complete in the store; binlogs by host."""
-    found: dict[str, datetime | None] = {
-        kind: max((item.finished_at for item in status.manifests if item.type == kind), default=None)
-        for kind in ("full", "incremental")
-    }
-    for host in sorted({entry.host for entry in status.entries}):
-        found[f"binlogs {host}"] = max(entry.archived_at for entry in status.entries if entry.host == host)
-    if not status.entries:
-        found["binlogs"] = None
-    return found
-
-
-def bar(size: int, largest: int) -> str:
-    """A bar as long as the size among the largest; what is there shows at least one mark."""
-    marks = 0 if size == 0 or largest == 0 else max(1, round(BAR_CHARACTERS * size / largest))
-    return "#" * marks
-
-
-def _chain_lines(status: Status) -> list[str]:
-    chains: dict[str, list[Manifest]] = {}
-    for manifest in status.manifests:
-        chains.setdefault(manifest.chain_id, []).append(manifest)
-    shown = sorted(chains, reverse=True)[:LISTED_CHAINS]
-    largest = max((item.stored_bytes for chain in shown for item in chains[chain]), default=0)
-    lines = []
-    for chain in shown:
-        members = chains[chain]
-        total = bytes_text(sum(item.stored_bytes for item in members))
-        count = "1 backup" if len(members) == 1 else f"{len(members)} backups"
-        lines.append(f"  {chain}  {count}, {total}, {members[0].engine} on {members[0].host}")
-        for item in members:
-            where = ", on the primary" if item.on_primary else ""
-            size = bytes_text(item.stored_bytes)
-            when = f"{item.started_at:%a %d %b %H:%M}"
-            lines.append(f"    {when} {item.type:<11} {size:>10}  {bar(item.stored_bytes, largest)}{where}")
-    if len(chains) > len(shown):
-        lines.append(f"  and {len(chains) - len(shown)} older chains")
-    return lines
-
-
-def _window_text(status: Status) -> str:
-    return "nothing" if not status.manifests else "nothing: no chain is whole"
-
-
-def _hole_text(hole: Hole) -> str:
+def hole_text(hole: Hole) -> str:
+    """A hole in words."""
     missing = f", missing {_short(hole.missing)}" if hole.missing else ""
     return f"no moment from {format_utc(hole.start)} to {format_utc(hole.end)} can be restored{missing}"
+
+
+def age(status: Status, at: datetime) -> str:
+    """How long ago that was, for people."""
+    seconds = (status.now - at).total_seconds()
+    return duration_text(seconds) if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"
 
 
 def _short(gtids: GtidSet) -> str:
     line = gtids.one_line()
     return line if len(line) <= 100 else line[:97] + "..."
-
-
-def _moment(status: Status, at: datetime | None) -> str:
-    return "never" if at is None else f"{format_utc(at)}  {_age(status, at)} ago"
-
-
-def _age(status: Status, at: datetime) -> str:
-    seconds = (status.now - at).total_seconds()
-    return duration_text(seconds) if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from holdfast.config import Config
-from holdfast.notify import Failed, Message, Succeeded, tell
+from holdfast.failover.outbox import Outbox
+from holdfast.notify import Failed, Message, Succeeded
 
 REPEAT_SECONDS = 3600.0
 
@@ -25,7 +25,7 @@ class _Alarm:
 
 
 class Alarms:
-    """Tells people of what lasts, by key. Sending is a thread's work: a slow Telegram never delays the caller.
+    """Tells people of what lasts, by key. Sending is the outbox's work: a slow Telegram never delays the caller.
 
     `job` is the program's name for people, `clock` gives seconds that only grow.
     """
@@ -44,9 +44,7 @@ class Alarms:
         self._clock = clock
         self._lock = threading.Lock()
         self._standing: dict[str, _Alarm] = {}
-        self._queue: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        if send is None:
-            threading.Thread(target=self._deliver, name="alarms", daemon=True).start()
+        self._outbox = Outbox(config.notifications) if send is None else None
 
     def begin(self, key: str, what: str, meaning: str, remedy: str, runbook: str) -> None:
         """Something is wrong, or still is. `runbook` is a file's name."""
@@ -70,11 +68,7 @@ class Alarms:
             self._put(Succeeded(self._job, self._config.cluster, self._config.host, lasted, f"over: {alarm.what}"))
 
     def _put(self, message: Message) -> None:
-        if self._send is not None:
+        if self._outbox is not None:
+            self._outbox.put(message.text())
+        elif self._send is not None:
             self._send(message)
-        else:
-            self._queue.put(message)
-
-    def _deliver(self) -> None:
-        while True:
-            tell(self._config.notifications, self._queue.get())

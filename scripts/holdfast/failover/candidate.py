@@ -36,6 +36,11 @@ class Candidate:
             raise DatabaseError(f"{self.host.name}: no session")
         return self._session
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a session, as far as is known."""
+        return self._session is not None
+
     def connect(self) -> None:
         """Open the session, if it is not there. Raises DatabaseError."""
         if self._session is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.clock import format_utc, utc_now
+from holdfast.database import DatabaseError
 from holdfast.errors import HoldfastError, ToolError
 from holdfast.failover import explain
 from holdfast.failover.candidate import Candidate
@@ -16,11 +17,12 @@ from holdfast.failover.memory import Memory
 from holdfast.failover.parties import Host, Site
 from holdfast.failover.promotion import Course, Ended, Promotion, Terms
 from holdfast.failover.protocol import Fence, ManagerStep
-from holdfast.failover.record import Change, SwapRequest
+from holdfast.failover.record import Change, Instance, SwapRequest
 from holdfast.process import run as run_process
 
 ANSWER_SECONDS = 10.0  # for a swap whose answer was lost: until the record shows whether it was done
 FIRST_WRITE_SECONDS = 15.0
+CONFIRM_ATTEMPTS = 3
 POLL_SECONDS = 0.2
 ENABLED, ON_REPLICA = "ENABLED", ("REPLICA_SIDE_DISABLED", "SLAVESIDE_DISABLED")
 
@@ -59,12 +61,7 @@ class Conductor:
         if order.ordered and not order.loss_allowed and explain.reasons(seen, window, None, ordered=True):
             raise self._held(seen, order)  # all of it at once, rather than what is met first
         candidate = candidate or Candidate(self.site, roles.candidate)
-        try:
-            candidate.connect()
-            instance = candidate.confirm()
-        except HoldfastError as error:
-            candidate.leave()
-            raise HeldError(error.what, meaning=error.meaning, remedy=error.remedy) from None
+        instance = self._confirmed(candidate)
         view = view_of(
             seen,
             window,
@@ -85,6 +82,26 @@ class Conductor:
         )
         self.tell(explain.started(order.kind, record.term + 1, roles.old.name, roles.candidate.name))
         return self._run(order, candidate, roles.old, record.primary)
+
+    def _confirmed(self, candidate: Candidate) -> Instance:
+        """Return which mysqld the candidate's session is on. Raises HeldError.
+
+        A step of its guard ends every other session there, so a session that is lost is opened anew, a few times.
+        """
+        for attempt in range(1, CONFIRM_ATTEMPTS + 1):
+            try:
+                candidate.connect()
+                return candidate.confirm()
+            except HoldfastError as error:
+                was_there = candidate.connected
+                candidate.leave()
+                if attempt == CONFIRM_ATTEMPTS or not (was_there and isinstance(error, DatabaseError)):
+                    remedy = error.remedy or f"See that {candidate.host.name} answers, and order it again."
+                    raise HeldError(error.what, meaning=error.meaning, remedy=remedy) from None
+                self.site.say(
+                    f"candidate {candidate.host.name}: the session was ended, a new one is tried: {error.what}"
+                )
+        raise AssertionError("the last attempt returns or raises")
 
     def finish(self, seen: Seen, order: Order) -> Course:
         """Finish or roll back the promotion that the record shows under way. Raises HeldError."""

@@ -42,9 +42,18 @@ class MovedOnError(ToolError):
 class FenceRun:
     """One run of the fence of a term against the old primary."""
 
-    def __init__(self, site: Site, term: int, old: Host, successor: Host, *, power_is_off: bool = False) -> None:
+    def __init__(
+        self,
+        site: Site,
+        term: int,
+        old: Host,
+        successor: Host,
+        *,
+        power_is_off: bool = False,
+        no_way_answers: bool = False,
+    ) -> None:
         self._site, self._term, self._old, self._successor = site, term, old, successor
-        self._power_is_off = power_is_off
+        self._power_is_off, self._no_way_answers = power_is_off, no_way_answers
         self._session: Session | None = None
         self._killed = False
         self._lost = 0
@@ -98,6 +107,9 @@ class FenceRun:
 
     def _probe(self, record: Record) -> str:
         """Look which ways are there; the server_uuid that its guard told, or nothing."""
+        if self._no_way_answers:
+            self._site.say(f"fence {self._old.name}: on no way did anybody answer a moment ago")
+            return ""
         found = probe(self._old, self._successor, self._site.times.heartbeat_window_seconds)
         self._sql, self._guards, self._streams = list(found.sql), list(found.guards), found.heard
         old = found.report

@@ -23,7 +23,7 @@ from holdfast.failover.guard_memory import Memory
 from holdfast.failover.guard_session import OverdueError, Session, dial
 from holdfast.failover.guard_view import Judge, Situation
 from holdfast.failover.guard_work import Salvage, Work
-from holdfast.failover.heartbeat import Heartbeat, free_bytes, is_grey
+from holdfast.failover.heartbeat import ASK_FOR_ROOM_SECONDS, Heartbeat, Room, free_bytes, is_grey
 from holdfast.failover.keeper_client import KeeperClient
 from holdfast.failover.mysqld import Mysqld
 from holdfast.failover.own_server import OwnServer
@@ -41,6 +41,8 @@ SWAP_SECONDS = 3.0
 # what was seen longer ago is not said of the server any more
 STALE_SECONDS = 4.0
 SOON_SECONDS = 0.2
+# so long a guard whose server is being promoted looks often: it opens it the sooner; a promotion that is held may last
+PROMOTION_SECONDS = 60.0
 NEVER_SECONDS = 1e9
 
 
@@ -73,6 +75,8 @@ class Guard:
         self.swapped_alone = False
         self._leaving: tuple[Instance | None, float] = (None, 0.0)
         self._record_session: Session | None = None
+        self._room = Room()
+        self._promotion: tuple[int, float] = (0, 0.0)
         self._keeper_error = ""
         self._last_step: tuple[GuardStep, str] = (GuardStep.NOTHING, "")
 
@@ -125,7 +129,17 @@ class Guard:
         self._alarms.look(situation, step, self.surroundings.seen, self._heartbeat.beat, errors)
         self._salvage.look(situation.now, situation.errant if step is GuardStep.STAY_OUT else None)
         done = self._do(step, situation)
-        return SOON_SECONDS if done or armed else self._config.failover.timing.tick_seconds
+        soon = done or armed or self._is_being_promoted()
+        return SOON_SECONDS if soon else self._config.failover.timing.tick_seconds
+
+    def _is_being_promoted(self) -> bool:
+        """Whether a promotion of this server is under way, and has been for a short time only."""
+        record = self.record
+        if record is None or record.opened or record.primary != self.me:
+            return False
+        if record.term != self._promotion[0]:
+            self._promotion = (record.term, self._clock())
+        return self._clock() - self._promotion[1] < PROMOTION_SECONDS
 
     def _ask_keeper(self) -> bool:
         session = self.server.session
@@ -194,13 +208,16 @@ class Guard:
     def _grey(self, now: float) -> bool:
         beat, seen = self._heartbeat.beat, self.server.seen
         limit_seconds = self._config.failover.timing.grey_failure_seconds
-        if seen is None or beat.waiting_since is None or now - beat.waiting_since < limit_seconds:
+        if seen is None or beat.waiting_since is None or now - beat.waiting_since < ASK_FOR_ROOM_SECONDS:
+            return False
+        # also long before it counts: MySQL goes on waiting for a while once there is room again
+        room_seconds = self._room.seconds(now, free_bytes(self._config.mysql.data_directory))
+        if now - beat.waiting_since < limit_seconds:
             return False
         state = self.server.state_of(beat)
         if state is None:
             return False
-        room = free_bytes(self._config.mysql.data_directory)
-        return is_grey(beat, now, limit_seconds, waiting=seen.server.waiting, state=state, free_bytes=room)
+        return is_grey(beat, now, limit_seconds, waiting=seen.server.waiting, state=state, room_seconds=room_seconds)
 
     def _do(self, step: GuardStep, situation: Situation) -> bool:
         """Do it; whether something was done, so that it is worth to look again soon."""

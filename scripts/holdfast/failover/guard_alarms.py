@@ -13,6 +13,7 @@ from holdfast.failover.protocol import GuardStep
 from holdfast.failover.surroundings import Seen
 
 RUNBOOK = "guard.md"
+OWN_WRITE_SECONDS = 2.0  # of milliseconds
 
 
 class Tells(Protocol):
@@ -79,6 +80,15 @@ def _errant(facts: Facts) -> str:
 def _channel_on_primary(facts: Facts) -> str:
     seen = facts.situation.seen
     return seen.source_host if facts.step is GuardStep.ALARM and seen else ""
+
+
+def _own_write(facts: Facts) -> str:
+    """A full disk shows either way: as an error, or as a commit that MySQL lets wait for room."""
+    seen, waiting_since = facts.situation.seen, facts.beat.waiting_since
+    if not facts.situation.writes or seen is None:
+        return ""
+    hangs = waiting_since is not None and facts.situation.now - waiting_since >= OWN_WRITE_SECONDS
+    return facts.beat.error or ("it does not come back" if hangs and not seen.server.waiting else "")
 
 
 CAUSES: tuple[tuple[Cause, Callable[[Facts], str]], ...] = (
@@ -170,7 +180,7 @@ CAUSES: tuple[tuple[Cause, Callable[[Facts], str]], ...] = (
             "The application's writes fail or hang too.",
             "See the disk (df) and /var/log/mysql/error.log.",
         ),
-        lambda facts: facts.beat.error if facts.situation.writes else "",
+        _own_write,
     ),
     (
         Cause(

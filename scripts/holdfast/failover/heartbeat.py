@@ -30,6 +30,10 @@ COMMIT = "REPLACE INTO holdfast.heartbeat (host, at, term) VALUES (%s, UTC_TIMES
 STATE = "SELECT COALESCE(STATE, '') FROM performance_schema.processlist WHERE ID = %s"
 # below this a commit waits for a person to make room; to kill the server would make it worse
 FREE_BYTES = 64 * 1024 * 1024
+# MySQL looks each minute whether there is room again ("Retry in 60 secs", in its log)
+ROOM_SECONDS = 60.0
+# a commit that takes so long may wait for room: from then on the disk is looked at
+ASK_FOR_ROOM_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +110,29 @@ class Heartbeat:
             self._connection = None
 
 
-def is_grey(beat: Beat, now: float, limit_seconds: float, *, waiting: int, state: str, free_bytes: int) -> bool:
+class Room:
+    """Since when there has been room on the disk, as far as it was looked at."""
+
+    def __init__(self) -> None:
+        self._none_at = float("-inf")
+
+    def seconds(self, now: float, free_bytes: int) -> float:
+        """Take note of a look; for how many seconds there has been room, 0 when there is none."""
+        if free_bytes < FREE_BYTES:
+            self._none_at = now
+        return now - self._none_at
+
+
+def is_grey(beat: Beat, now: float, limit_seconds: float, *, waiting: int, state: str, room_seconds: float) -> bool:
     """Whether a server that answers can no longer write (pure).
 
     Not while commits wait for a replica (`waiting`), for a lock that somebody holds (`state` of the session), or for
-    room on the disk.
+    room on the disk; nor as long as MySQL may not have noticed that there is room again.
     """
     if beat.waiting_since is None or now - beat.waiting_since < limit_seconds:
         return False
-    return not waiting and "lock" not in state.lower() and "semi-sync" not in state and free_bytes >= FREE_BYTES
+    noticed = room_seconds >= ROOM_SECONDS + limit_seconds
+    return not waiting and "lock" not in state.lower() and "semi-sync" not in state and noticed
 
 
 def free_bytes(data_directory: Path) -> int:

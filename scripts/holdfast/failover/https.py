@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Self, cast
 
 from holdfast.config_failover import TlsConfig
 from holdfast.errors import ToolError
+from holdfast.failover.certificates import Certificates, of_callers
 from holdfast.failover.wire import WireError
 
 MAXIMUM_BODY_BYTES = 1 << 20
@@ -138,21 +139,21 @@ def _request(method: str, path: str, document: Mapping[str, Any] | None, host: s
 def _exchange(
     address: str, port: int, request: bytes, tls: TlsConfig, expected_name: str, deadline: float
 ) -> tuple[int, bytes]:
-    with socket.create_connection((address, port), timeout=_left(deadline)) as plain:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False  # the name is compared below; the address may be a relay's
-        with _prepared(context, tls).wrap_socket(plain, do_handshake_on_connect=False) as secure:
+    with (
+        socket.create_connection((address, port), timeout=_left(deadline)) as plain,
+        of_callers(tls).context().wrap_socket(plain, do_handshake_on_connect=False) as secure,
+    ):
+        secure.settimeout(_left(deadline))
+        secure.do_handshake()
+        if (name := _name_of(secure)) != expected_name:
+            raise ssl.SSLError(f"the certificate is {name or 'nobody'}'s")
+        secure.sendall(request)
+        received = bytearray()
+        while len(received) <= MAXIMUM_BODY_BYTES:
             secure.settimeout(_left(deadline))
-            secure.do_handshake()
-            if (name := _name_of(secure)) != expected_name:
-                raise ssl.SSLError(f"the certificate is {name or 'nobody'}'s")
-            secure.sendall(request)
-            received = bytearray()
-            while len(received) <= MAXIMUM_BODY_BYTES:
-                secure.settimeout(_left(deadline))
-                if not (piece := secure.recv(65536)):
-                    break
-                received += piece
+            if not (piece := secure.recv(65536)):
+                break
+            received += piece
     response = http.client.HTTPResponse(cast(Any, _Received(bytes(received))))
     response.begin()
     return response.status, response.read()
@@ -170,14 +171,6 @@ def _left(deadline: float) -> float:
     if left <= 0:
         raise TimeoutError("no answer in time")
     return left
-
-
-def _prepared(context: ssl.SSLContext, tls: TlsConfig) -> ssl.SSLContext:
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(tls.ca_file)
-    context.load_cert_chain(tls.certificate_file, tls.key_file)
-    return context
 
 
 def _name_of(secure: ssl.SSLSocket) -> str:
@@ -203,29 +196,12 @@ class _Server(ThreadingHTTPServer):
     def __init__(
         self, address: tuple[str, int], tls: TlsConfig, handler: Handler, allowed_names: frozenset[str]
     ) -> None:
-        self._tls = tls
+        self._certificates = Certificates(tls, server_side=True)
+        self._certificates.context()  # what cannot be read is said before anybody is promised an answer
         self.handler = handler
         self.allowed_names = allowed_names
         self._places = threading.BoundedSemaphore(MAXIMUM_CONNECTIONS)
-        self._read_at: tuple[int, ...] = ()
-        self._context = self.context()
         super().__init__(address, _Connection)
-
-    def context(self) -> ssl.SSLContext:
-        """The certificates as they lie there; the last good ones while they are being replaced."""
-        try:
-            files = (self._tls.ca_file, self._tls.certificate_file, self._tls.key_file)
-            changed = tuple(number for file in files for number in (file.stat().st_mtime_ns, file.stat().st_ino))
-            if changed != self._read_at:
-                self._context = _prepared(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), self._tls)
-                self._read_at = changed
-        except OSError as error:
-            if not self._read_at:
-                raise
-            log.warning(
-                "%s: cannot be read, the certificate from before is used: %s", self._tls.certificate_file, error
-            )
-        return self._context
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         if not self._places.acquire(blocking=False):
@@ -240,7 +216,7 @@ class _Server(ThreadingHTTPServer):
         # in the connection's own thread: who is slow to shake hands keeps nobody else waiting
         request.settimeout(CONNECTION_TIMEOUT_SECONDS)
         try:
-            with self.context().wrap_socket(request, server_side=True) as secure:
+            with self._certificates.context().wrap_socket(request, server_side=True) as secure:
                 super().finish_request(secure, client_address)
         except OSError as error:  # no certificate, a wrong one, silence: theirs to see, ours to note
             log.info("%s: connection ended: %s", client_address[0], error)

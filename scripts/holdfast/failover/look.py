@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
 
 from holdfast.errors import ToolError
 from holdfast.failover.parties import Hearing, Host, Site
-from holdfast.failover.probe import hearing_of, report_of, sql_answers
+from holdfast.failover.probe import Found, hearing_of, probe, report_of, sql_answers
 from holdfast.failover.protocol import Fence, ManagerView, Server
 from holdfast.failover.record import Instance, Record
 from holdfast.failover.wire import GuardReport
 
+# a primary that lives answers in milliseconds; whoever needs longer is heard in the next look
+PATIENCE_SECONDS = 0.5
+# what was found out no longer ago than this is not asked again: a look each 5 s, and a time limit
+LATELY_SECONDS = 10.0
+# for who looks once: every question has a time limit of its own
+WHOLE_SECONDS = 60.0
 # a primary of which is known only that it answers, which is all that a decision asks of it
 SOMEBODY = Server(Instance("", "", 0), False, False, True, 0, "", False, False, True)
 
@@ -28,7 +38,10 @@ class Roles:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One look. `keeper_error` says why there is no record, empty when the keeper answered."""
+    """One look. `keeper_error` says why there is no record, empty when the keeper answered.
+
+    `old_asked_at`: when the old primary was asked for the answer that it gave, by the site's clock; None without one.
+    """
 
     record: Record | None
     keeper_error: str
@@ -36,6 +49,7 @@ class Seen:
     roles: Roles | None
     old_answers: bool
     hearing: Hearing
+    old_asked_at: float | None = None
 
     @property
     def candidate(self) -> Server | None:
@@ -52,10 +66,12 @@ class Watch:
         self._who = ""
         self._last_answer = 0.0
 
-    def heard(self, who: str, answers: bool, now: float) -> None:
-        """Take note of a look at the primary; another primary starts the time again."""
-        if answers or who != self._who:
+    def heard(self, who: str, asked_at: float | None, now: float) -> None:
+        """Take note of a look at the primary: when it was asked for what it answered. Another one starts anew."""
+        if who != self._who:
             self._who, self._last_answer = who, now
+        elif asked_at is not None:
+            self._last_answer = max(self._last_answer, asked_at)
 
     def silent_for(self, now: float) -> float:
         """Seconds since its last answer, or since it was first asked."""
@@ -66,20 +82,101 @@ class Watch:
         return self._silence_seconds + self._window_seconds - self.silent_for(now)
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question that is with a thread, and when it was asked."""
+
+    at: float
+    answer: Future[Any]
+
+
+class Lookout:
+    """Looks again and again, and waits long for nobody of whom it knows that nothing depends on an answer now.
+
+    That is the primary: one that is dead or frozen answers after a time limit or never, and must not make the manager
+    late. An answer of its that comes later counts in the next look, by the moment at which it was asked for.
+    """
+
+    def __init__(self, site: Site, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._site, self._patience_seconds = site, patience_seconds
+        self._pool = ThreadPoolExecutor(2 * len(site.hosts) + 2, thread_name_prefix="look")
+        self._open: dict[tuple[str, str], _Asked] = {}
+        self._ways: _Asked | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._pool.shutdown()
+
+    def look(self, uuids: dict[str, str]) -> Seen:
+        """Ask everybody. `uuids` is what is known of host names and is added to."""
+        record, error = _record(self._site)
+        roles = None if record is None else roles_of(self._site, record, uuids)
+        late = {
+            (name, what): self._ask((name, what), ask, host)
+            for name, host in self._site.hosts.items()
+            for what, ask in (("report", _report), ("login", _login))
+        }
+        hearing = None if roles is None else self._pool.submit(hearing_of, roles.candidate)
+        self._wait(late, spared="" if roles is None else roles.old.name)
+        found = {key: self._take(key, before) for key, before in late.items()}
+        reports: dict[str, GuardReport | None] = {}
+        for name in self._site.hosts:
+            answer = found[name, "report"]
+            reports[name] = None if answer is None else answer.answer.result()
+        uuids |= {name: report.server_uuid for name, report in reports.items() if report and report.server_uuid}
+        candidate = roles.candidate if roles else None
+        roles = None if record is None else roles_of(self._site, record, uuids)
+        if roles is None:
+            return Seen(record, error, reports, None, False, Hearing(False, None))
+        key = (roles.old.name, "login")
+        logins = [asked for asked in (found[key], late[key]) if asked is not None]
+        answered = [asked.at for asked in logins if asked.answer.result()]
+        heard = hearing.result() if hearing and roles.candidate is candidate else hearing_of(roles.candidate)
+        answers = bool(logins) and logins[0].answer.result()
+        return Seen(record, error, reports, roles, answers, heard, max(answered, default=None))
+
+    def _ask(self, key: tuple[str, str], ask: Callable[[Host], object], host: Host) -> _Asked | None:
+        """Ask, unless an earlier question is still with its thread; an answer that came since the last look."""
+        late = None
+        if key in self._open and self._open[key].answer.done():
+            late = self._open.pop(key)
+        if key not in self._open:
+            self._open[key] = _Asked(self._site.clock.now(), self._pool.submit(ask, host))
+        return late
+
+    def no_way_answers(self, roles: Roles, window_seconds: float) -> bool:
+        """Whether lately nobody answered on any way to the old primary, so that a fence would ask in vain.
+
+        To learn that takes a time limit, so it is asked in the background while the primary is silent.
+        """
+        question = (roles.old.name, "ways")
+        self._ways = (
+            self._ask(question, lambda host: probe(host, roles.candidate, window_seconds), roles.old) or self._ways
+        )
+        if self._ways is None or self._site.clock.now() - self._ways.at > LATELY_SECONDS:
+            return False
+        found: Found = self._ways.answer.result()
+        return not (found.sql or found.guards)
+
+    def _wait(self, keys: Collection[tuple[str, str]], spared: str) -> None:
+        """Wait for everybody, and for the spared one a short time only."""
+        began = time.monotonic()
+        wait([self._open[name, what].answer for name, what in keys if name != spared])
+        mine = [self._open[name, what].answer for name, what in keys if name == spared]
+        wait(mine, timeout=max(0.0, self._patience_seconds - (time.monotonic() - began)))
+
+    def _take(self, key: tuple[str, str], late: _Asked | None) -> _Asked | None:
+        return self._open.pop(key) if self._open[key].answer.done() else late
+
+
 def look(site: Site, uuids: dict[str, str]) -> Seen:
-    """Ask everybody at once. `uuids` is what is known of host names and is added to."""
-    with ThreadPoolExecutor(2 * len(site.hosts) + 1) as pool:
-        asked = {name: pool.submit(report_of, host.direct) for name, host in site.hosts.items()}
-        logins = {name: pool.submit(sql_answers, host.direct) for name, host in site.hosts.items()}
-        keeper = pool.submit(_record, site)
-        reports = {name: report.result() for name, report in asked.items()}
-        alive = {name: login.result() for name, login in logins.items()}
-        record, error = keeper.result()
-    uuids |= {name: report.server_uuid for name, report in reports.items() if report and report.server_uuid}
-    roles = None if record is None else roles_of(site, record, uuids)
-    if roles is None:
-        return Seen(record, error, reports, None, False, Hearing(False, None))
-    return Seen(record, error, reports, roles, alive[roles.old.name], hearing_of(roles.candidate))
+    """Ask everybody once, and wait for all of them. `uuids` is what is known of host names and is added to."""
+    with Lookout(site, patience_seconds=WHOLE_SECONDS) as lookout:
+        return lookout.look(uuids)
 
 
 def roles_of(site: Site, record: Record, uuids: dict[str, str]) -> Roles | None:
@@ -136,3 +233,11 @@ def _record(site: Site) -> tuple[Record | None, str]:
     except ToolError as error:
         return None, error.what
     return record, "" if record else "the keeper has no record"
+
+
+def _report(host: Host) -> GuardReport | None:
+    return report_of(host.direct)
+
+
+def _login(host: Host) -> bool:
+    return sql_answers(host.direct)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from holdfast.clock import format_utc, utc_now
 from holdfast.errors import HoldfastError, LockedError, ToolError
@@ -13,7 +14,7 @@ from holdfast.failover.alarms import Alarms
 from holdfast.failover.candidate import Candidate
 from holdfast.failover.conduct import Conductor, HeldError, Order
 from holdfast.failover.decide import decide_manager
-from holdfast.failover.look import Roles, Seen, Watch, look, view_of
+from holdfast.failover.look import Lookout, Roles, Seen, Watch, view_of
 from holdfast.failover.promotion import Course, Ended, Terms
 from holdfast.failover.protocol import ManagerStep
 from holdfast.failover.record import Record
@@ -45,6 +46,7 @@ class Manager:
         self._silence_seconds = silence_seconds
         self._window_seconds = conductor.site.times.heartbeat_window_seconds
         self._terms = Terms(hold_if_unproven)
+        self._lookout = Lookout(conductor.site)
         self._watch = Watch(silence_seconds, self._window_seconds)
         self._uuids: dict[str, str] = dict(conductor.memory.get("uuids"))
         self._prepared: Candidate | None = None
@@ -53,7 +55,7 @@ class Manager:
     def tick(self) -> float:
         """Look, and act if it is due; seconds until the next look."""
         site = self._conductor.site
-        seen = look(site, self._uuids)
+        seen = self._lookout.look(self._uuids)
         now = site.clock.now()
         if seen.record is None:
             self._hold(seen, "keeper")
@@ -71,13 +73,14 @@ class Manager:
         return min(pause_seconds, due) if 0 < due < pause_seconds else pause_seconds
 
     def _watch_primary(self, seen: Seen, record: Record, roles: Roles, now: float) -> None:
-        self._watch.heard(record.primary, seen.old_answers, now)
-        silent_for = self._watch.silent_for(now)
+        self._watch.heard(record.primary, seen.old_asked_at, now)
+        silent_for, no_way_answers = self._watch.silent_for(now), False
         if seen.old_answers:
             self._drop_candidate()
             self._settle(seen)
         else:
             log.warning("%s has not answered for %.1f s", roles.old.name, silent_for)
+            no_way_answers = self._lookout.no_way_answers(roles, self._window_seconds)
             if silent_for >= self._silence_seconds:
                 self._prepare(roles)
         silent = self._watch.due_in(now) <= 0
@@ -87,7 +90,12 @@ class Manager:
         elif step is ManagerStep.HOLD or self._conductor.memory.pause(utc_now()) is not None:
             self._hold(seen, "held")
         else:
-            order = Order("failover", self._terms, silent=True, detection_seconds=silent_for)
+            order = Order(
+                "failover",
+                replace(self._terms, no_way_answers=no_way_answers),
+                silent=True,
+                detection_seconds=silent_for,
+            )
             self._under_lock(lambda: self._conductor.promote(seen, order, self._take_candidate()))
 
     def _settle(self, seen: Seen) -> None:

@@ -59,6 +59,12 @@ class Session(Protocol):
     def stop_receiving(self) -> None:
         """STOP REPLICA IO_THREAD."""
 
+    def start_applying(self) -> None:
+        """START REPLICA SQL_THREAD: what was received is applied, nothing is fetched."""
+
+    def applier_error(self) -> str:
+        """Return why the applier stopped, empty when it gave no reason."""
+
     def detach(self) -> None:
         """STOP REPLICA, RESET REPLICA ALL."""
 

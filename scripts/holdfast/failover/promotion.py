@@ -24,6 +24,7 @@ from holdfast.failover.record import Change, Record, SwapRequest
 POLL_SECONDS = 0.1
 KEEPER_SECONDS = 20.0  # a keeper that is silent for so long: report, and let the next run go on
 OPEN_SECONDS = 20.0  # the candidate's guard opens it within two of its ticks
+SAY_EVERY_SECONDS = 5.0  # while it waits: nobody is left without a word
 MISSING_SECONDS = 5.0  # without a word from the candidate or its guard
 FAILED_STEPS = 5  # of one kind in a run: report, and let the next run go on
 
@@ -40,11 +41,15 @@ class Ended(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How it may go. `may_roll_back` is false for a script whose caller opens the candidate when it returns."""
+    """How it may go. `may_roll_back` is false for a script whose caller opens the candidate when it returns.
+
+    `no_way_answers`: nobody answered on any way to the old primary a moment ago, so the fence does not ask again.
+    """
 
     hold_if_unproven: bool
     old_primary_is_off: bool = False
     may_roll_back: bool = True
+    no_way_answers: bool = False
 
 
 @dataclass(slots=True)
@@ -67,6 +72,7 @@ class Promotion:
         self._site, self._candidate, self._old, self._old_uuid, self._terms = site, candidate, old, old_uuid, terms
         self._began = site.clock.now()
         self._drain_began: float | None = None
+        self._said_at = self._began
         self._failures: Counter[ManagerStep] = Counter()
         self.course = Course()
 
@@ -160,8 +166,14 @@ class Promotion:
         return actions[step](record)
 
     def _fence(self, record: Record) -> bool:
-        off = self._terms.old_primary_is_off
-        run = FenceRun(self._site, record.term, self._old, self._candidate.host, power_is_off=off)
+        run = FenceRun(
+            self._site,
+            record.term,
+            self._old,
+            self._candidate.host,
+            power_is_off=self._terms.old_primary_is_off,
+            no_way_answers=self._terms.no_way_answers,
+        )
         try:
             self.course.fence = run.run()
         finally:
@@ -184,12 +196,23 @@ class Promotion:
         if server.source_of_channel:
             session.set_source(False)
             session.stop_receiving()
+            if not server.applying:  # it has just booted, or a person stopped it
+                session.start_applying()
         self._candidate.confirm()
         self._candidate.drained = True
         self._site.say(f"candidate {self._candidate.host.name}: offline, {count} sessions ended, receives no more")
         return False
 
     def _wait(self, record: Record) -> bool:
+        """Wait for the applier, or a candidate that is missing for a moment. Raises ToolError for a stopped applier."""
+        name, now = self._candidate.host.name, self._site.clock.now()
+        if self._candidate.drained and not self._candidate.session.look().applying:
+            why = self._candidate.session.applier_error() or "it gave no reason"
+            raise ToolError(f"its applier does not run: {why}. It goes on once it does: SHOW REPLICA STATUS on {name}")
+        if now - self._said_at >= SAY_EVERY_SECONDS:
+            self._said_at = now
+            what = "what it received is still being applied" if self._candidate.drained else "no answer yet"
+            self._site.say(f"candidate {name}: {what}, {now - self._began:.0f} s so far")
         self._site.clock.sleep(POLL_SECONDS)
         return False
 

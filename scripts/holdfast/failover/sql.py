@@ -128,6 +128,15 @@ class AdminSession:
         """Stop what fetches from the source; what was received stays."""
         self._sql.execute("STOP REPLICA IO_THREAD")
 
+    def start_applying(self) -> None:
+        """Apply what was received; a server that has just booted does not by itself (skip_replica_start)."""
+        self._sql.execute("START REPLICA SQL_THREAD")
+
+    def applier_error(self) -> str:
+        """Return why the applier stopped, empty when it gave no reason."""
+        channel = self._channel()
+        return "" if channel is None else str(channel["Last_SQL_Error"] or "")
+
     def detach(self) -> None:
         """Forget the source and the relay log. Raises DatabaseError if a whole transaction in it is not applied."""
         self._sql.execute("STOP REPLICA")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from holdfast.backup import lease
 from holdfast.backup.engine import Engine
 from holdfast.backup.store import Store
 from holdfast.config import Config
@@ -68,12 +69,13 @@ def restore(
     clear(directory, owner_of)
     require_room(plan, directory)
     write_marker(directory, plan, now, finished=False)
-    with step(f"backup {plan.chain[-1].id}: fetch and unpack {len(plan.chain)} of the chain"):
-        spool = directory / "spool"
-        spool.mkdir(mode=0o700)
-        engine.materialise(plan.chain, instance.data, stream_of(store, spool, config.recovery.fetch_parallel))
-    with step(f"fetch {len(plan.binlogs)} binlogs"):
-        binlogs = fetch_binlogs(plan.binlogs, store, directory / "binlogs", config.recovery.fetch_parallel)
+    spool = directory / "spool"
+    with lease.held(store, "restore", config.host):
+        with step(f"backup {plan.chain[-1].id}: fetch and unpack {len(plan.chain)} of the chain"):
+            spool.mkdir(mode=0o700)
+            engine.materialise(plan.chain, instance.data, stream_of(store, spool, config.recovery.fetch_parallel))
+        with step(f"fetch {len(plan.binlogs)} binlogs"):
+            binlogs = fetch_binlogs(plan.binlogs, store, directory / "binlogs", config.recovery.fetch_parallel)
     side.prepare(instance, workers=config.recovery.replay_workers)
     cut = _replay_all(plan, instance, binlogs, keep_account=for_people)
     for folder in (spool, directory / "binlogs", instance.relay):

@@ -56,7 +56,18 @@ class Last:
         return "the last archived transaction"
 
 
-Target = ToTime | ToGtid | BeforeGtid | Last
+@dataclass(frozen=True)
+class ToBackup:
+    """What one backup holds, and nothing after it: of older weeks only their fulls are left."""
+
+    backup_id: str
+
+    def __str__(self) -> str:
+        """For messages."""
+        return f"backup {self.backup_id}"
+
+
+Target = ToTime | ToGtid | BeforeGtid | Last | ToBackup
 
 
 def gtid_target(text: str, *, included: bool) -> ToGtid | BeforeGtid:
@@ -77,6 +88,8 @@ def short_name(target: Target) -> str:
             return f"gtid-{source[:8]}-{number}"
         case BeforeGtid(source, number):
             return f"before-{source[:8]}-{number}"
+        case ToBackup(backup_id):
+            return f"backup-{backup_id}"
         case _:
             return "last"
 

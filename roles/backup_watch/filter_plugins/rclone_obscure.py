@@ -1,0 +1,1 @@
+../../mysql_backup/filter_plugins/rclone_obscure.py
