@@ -10,7 +10,6 @@ import pytest
 from support import guarded
 from support.failover_load import Load, longest_pause
 from support.failover_pair import Pair
-from support.failover_times import Times
 from support.hosts import Host
 from support.playbooks import on_the_suites_site
 
@@ -30,7 +29,7 @@ def test_with_nothing_that_waits_a_rolling_restart_does_nothing(pair: Pair, load
     assert {host.name: process_of(host) for host in pair.lab.servers} == before
 
 
-def test_a_setting_that_waits_comes_into_force_one_server_after_the_other(pair: Pair, load: Load, times: Times) -> None:
+def test_a_setting_that_waits_comes_into_force_one_server_after_the_other(pair: Pair, load: Load) -> None:
     roles, term, began = pair.roles(), pair.term(), time.time()
     before = {host.name: process_of(host) for host in pair.lab.servers}
     for host in pair.lab.servers:
@@ -50,10 +49,6 @@ def test_a_setting_that_waits_comes_into_force_one_server_after_the_other(pair: 
     assert stall < STALL_SECONDS
     on_the_suites_site("rolling_restart")  # the next start finds the old setting
     assert pair.roles().primary.name == roles.primary.name
-    first, proxied = load.wait_for_ok(roles.replica, began), load.wait_for_shop(began)
-    times.add(
-        "rolling restart", f"the application stalled for {stall:.1f} s", first=first - began, proxied=proxied - began
-    )
 
 
 @pytest.mark.parametrize("confirm", ["", "the replica"])
@@ -75,13 +70,12 @@ def test_a_drill_is_refused_while_nobody_would_take_over(pair: Pair, load: Load)
     assert f"Nobody would replace {roles.primary.name} now" in done.words
 
 
-def test_a_drill_kills_the_primary_and_measures(pair: Pair, load: Load, times: Times) -> None:
-    roles, term, began = pair.roles(), pair.term(), time.time()
+def test_a_drill_kills_the_primary_and_measures(pair: Pair, load: Load) -> None:
+    roles, term = pair.roles(), pair.term()
     done = on_the_suites_site("failover_drill", confirm=roles.primary.name)
     assert f"{roles.replica.name} is the primary" in done.words
     stall = re.search(r"Nobody took writes for ([0-9.]+) s", done.words)
     assert stall and pair.detection_seconds < float(stall[1]) < pair.detection_seconds + 40
     assert pair.term() == term + 1
     assert not roles.primary.exists("/run/systemd/system/mysql.service.d/zz-holdfast-drill.conf")
-    first, proxied = load.wait_for_ok(roles.replica, began), load.wait_for_shop(began)
-    times.add("drill", f"nobody took writes for {stall[1]} s", first=first - began, proxied=proxied - began)
+    load.wait_for_shop(time.time())

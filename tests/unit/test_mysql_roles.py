@@ -203,8 +203,18 @@ def test_what_a_restart_would_change_is_read_from_the_files_that_the_server_read
     ]
     running = {"back_log": "80", "max_connections": "500", "skip_name_resolve": "ON", "read_only": "OFF"}
     assert variables.pending(lines, running, [], ["read_only"]) == ["back_log", "max_connections"]
-    assert variables.pending(lines, running, ["max_connections"], ["read_only"]) == ["back_log"]
+    by_hand = {"name": "max_connections", "source": "DYNAMIC", "path": ""}
+    assert variables.pending(lines, running, [by_hand], ["read_only"]) == ["back_log"]
     assert variables.pending([], running, [], []) == []
+
+
+def test_what_a_file_no_longer_says_waits_for_a_restart_too() -> None:
+    row = {"name": "back_log", "source": "GLOBAL", "path": "/etc/mysql/mysql.conf.d/a.cnf"}
+    assert variables.pending([], {"back_log": "99"}, [row], []) == ["back_log"]
+    assert variables.pending(["--back_log=99"], {"back_log": "99"}, [row], []) == []
+    assert variables.pending([], {"back_log": "99"}, [row], ["back_log"]) == []
+    renamed = [row | {"name": "log_slave_updates"}, row | {"name": "log_replica_updates"}]
+    assert variables.pending(["--log-replica-updates=ON"], {"log_replica_updates": "ON"}, renamed, []) == []
 
 
 def test_persisted_names_are_read_from_every_section() -> None:

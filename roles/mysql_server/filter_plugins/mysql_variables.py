@@ -79,16 +79,24 @@ def differences(wanted: Mapping[str, Any], running: Mapping[str, Any], governed:
     return found
 
 
-def pending(lines: list[str], running: Mapping[str, Any], by_hand: list[str], governed: list[str]) -> list[str]:
+def pending(
+    lines: list[str], running: Mapping[str, Any], sources: list[Mapping[str, str]], governed: list[str]
+) -> list[str]:
     """Return the names of what a restart would change, from what `my_print_defaults mysqld` prints; the last line wins.
 
-    `by_hand` were set while the server ran: whoever did that meant it, and the next start is no reason to restart.
+    `sources` are rows of variables_info (name, source, path). What was set while the server ran is left out: whoever
+    did that meant it. What the server has from a file that says it no longer would go back to its default.
     """
+    by_hand = [row["name"] for row in sources if row["source"] == "DYNAMIC"]
+    # variables that were renamed are shown under both names
+    from_files = {row["name"].replace("slave", "replica") for row in sources if row["source"] != "DYNAMIC"}
     wanted: dict[str, Any] = {}
     for line in lines:
         name, is_set, value = line.removeprefix("--").removeprefix("loose").lstrip("-_").partition("=")
         wanted[name.replace("-", "_")] = value if is_set else "ON"
-    return [found["name"] for found in differences(wanted, running, governed + by_hand)]
+    changed = {found["name"] for found in differences(wanted, running, governed + by_hand)}
+    shown = {"time_zone" if name == "default_time_zone" else name for name in wanted}
+    return sorted(changed | (from_files - shown - set(governed)))
 
 
 def persisted_names(text: str) -> list[str]:
