@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import time
@@ -71,6 +72,8 @@ def fill(folder: Path, history: History, cluster: str = "lab") -> Path:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+    for item in history.objects():
+        os.utime(root / item.name, (item.modified.timestamp(), item.modified.timestamp()))
     return root
 
 
