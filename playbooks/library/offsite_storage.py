@@ -7,7 +7,9 @@ and acts. Nothing is ever deleted here, and a lock is never shortened.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -24,11 +26,12 @@ options:
   bucket: {description: Name of the bucket, type: str, required: true}
   lock_days: {description: Days for which each object can be neither deleted nor changed; 0 is none, type: int, required: true}
   hidden_days: {description: Days after which a hidden version is deleted, type: int, required: true}
+  keys_file: {description: Where new keys are written, once, type: path, required: true}
   point_in_time_days: {description: Days within which the cleanup deletes nothing, type: int, required: true}
 author: [Holdfast]
 """
-EXAMPLES = "- offsite_storage: {cluster: shop, bucket: shop-holdfast, lock_days: 29, hidden_days: 36, point_in_time_days: 30}"
-RETURN = "keys: {description: Keys that were made, type: list, returned: always}"
+EXAMPLES = "- offsite_storage: {cluster: shop, bucket: shop-holdfast, lock_days: 29, hidden_days: 36, point_in_time_days: 30, keys_file: k.yml}"
+RETURN = "changes: {description: What was changed, type: list, returned: always}"
 
 READ = ("listBuckets", "listFiles", "readFiles")
 # Purpose, what its key may do, and whether it is held to the cluster's state. None may lift a lock (bypassGovernance).
@@ -164,14 +167,26 @@ def _differing(bucket: Any, wanted: Wanted) -> list[str]:
     return found
 
 
+def hand_over(made: list[dict[str, str]], path: Path) -> None:
+    """Write the new keys, which B2 shows once, into a file that nobody else reads; no result and no log has them."""
+    lines = [f"{key['name']}:\n  id: {key['id']}\n  key: {key['key']}\n" for key in made]
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write("---\n" + "".join(lines))
+
+
 def main() -> None:
     """Run as a module of Ansible."""
     texts = {name: {"type": "str", "required": True} for name in ("account_key_id", "cluster", "bucket")}
     numbers = {name: {"type": "int", "required": True} for name in ("lock_days", "hidden_days", "point_in_time_days")}
-    secret = {"account_key": {"type": "str", "required": True, "no_log": True}}
+    secret = {
+        "account_key": {"type": "str", "required": True, "no_log": True},
+        "keys_file": {"type": "path", "required": True},
+    }
     module = AnsibleModule(argument_spec={**texts, **numbers, **secret}, supports_check_mode=True)
     asked = dict(module.params)
-    identity, secret_key = asked.pop("account_key_id"), asked.pop("account_key")
+    identity, secret_key, path = asked.pop("account_key_id"), asked.pop("account_key"), Path(asked.pop("keys_file"))
+    if path.exists():
+        module.fail_json(msg=f"{path} still has the keys of an earlier run: put them into the vault and remove it.")
     wanted = Wanted(**asked)
     if problem := contradiction(wanted):
         module.fail_json(msg=f"Refused, nothing was changed: {problem}.")
@@ -183,6 +198,8 @@ def main() -> None:
     try:
         api.authorize_account(identity, secret_key)
         done = ensure(api, wanted, check=module.check_mode)
+        if made := done.pop("keys"):
+            hand_over(made, path)
     except b2.exception.B2Error as error:
         module.fail_json(msg=f"Backblaze B2 refused: {error}")
     if done["wrong"]:

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 from b2sdk import v3 as b2
 from b2sdk._internal.raw_simulator import RawSimulator
 from b2sdk.v3 import exception
@@ -93,6 +94,15 @@ def test_a_new_account_gets_bucket_and_keys_and_the_second_run_changes_nothing(a
     assert bucket.default_server_side_encryption.as_dict()["mode"] == "SSE-B2"
     assert bucket.lifecycle_rules[0]["daysFromHidingToDeleting"] == 36
     assert storage.ensure(api, WANTED, check=False) == {"changes": [], "keys": [], "wrong": []}
+
+
+def test_new_keys_go_into_a_file_that_nobody_else_reads_and_no_old_one_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yml"
+    storage.hand_over([{"name": "a", "id": "1", "key": "secret"}], path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert yaml.safe_load(path.read_text()) == {"a": {"id": 1, "key": "secret"}}
+    with pytest.raises(FileExistsError):
+        storage.hand_over([], path)
 
 
 def test_check_mode_says_what_would_be_made_and_makes_nothing(api: Any) -> None:
