@@ -57,7 +57,7 @@ CHECK = Stage(
         ("mypy", "--strict"),
         ("yamllint", "--strict", "."),
         ("ansible-lint", "--strict", "--offline"),
-        (*PYTEST, "tests/unit"),
+        (*PYTEST, "--numprocesses=auto", "tests/unit"),
         (*PYTEST, "tests/contract"),
     ),
     needs_lab=False,
