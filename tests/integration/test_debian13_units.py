@@ -11,7 +11,8 @@ FOLDER = "/tmp/holdfast-units"
 # test_mysql_roles is about the roles' filters, which run on the controller
 # what the tests and their helpers read besides the programs: links, units, the lab's addresses
 PARTS = ("pyproject.toml", "scripts", "tests/unit", "tests/support", "roles", "templates", "molecule/lab", "docs")
-NOT_FOR_HOSTS = ("test_mysql_roles.py",)
+# of Ansible's plugins, which run on the controller with its packages
+NOT_FOR_HOSTS = ("test_mysql_roles.py", "test_offsite_storage.py", "test_rolling_restart.py")
 
 
 def test_unit_tests_pass_on_debian_13(lab: Lab) -> None:

@@ -50,6 +50,7 @@ def test_binlog_archive_failed(backed_up: Lab, tmp_path: Path) -> None:
         "binlog_hole.md",
         "certificate_expiring.md",
         "cleanup_overdue.md",
+        "cleanup_refused.md",
         "clock_skew.md",
         "disk_filling.md",
         "drill_failed.md",
