@@ -8,7 +8,6 @@ import tarfile
 from support.hosts import REPOSITORY, Lab
 
 FOLDER = "/tmp/holdfast-units"
-# test_mysql_roles is about the roles' filters, which run on the controller
 # what the tests and their helpers read besides the programs: links, units, the lab's addresses
 PARTS = ("pyproject.toml", "scripts", "tests/unit", "tests/support", "roles", "templates", "molecule/lab", "docs")
 # of Ansible's plugins, which run on the controller with its packages
