@@ -49,7 +49,9 @@ def look(config: Config, *, cached: bool, with_cost: bool) -> status.Status:
         found = archive.look(store, config.state_directory)
     now = utc_now()
     price = status.Price(config.watch.price_per_terabyte_month, config.watch.currency) if with_cost else None
-    return status.look(config.cluster, now, found, next_runs=next_runs(config, now), price=price, seen_at=seen_at)
+    streams = config.watch_or_none is not None and config.watch.binlog_stream
+    runs = next_runs(config, now)
+    return status.look(config.cluster, now, found, next_runs=runs, price=price, seen_at=seen_at, streams=streams)
 
 
 def next_runs(config: Config, now: datetime) -> dict[str, datetime]:

@@ -6,6 +6,7 @@ The format itself is in binlog_format.py. Times of transactions are microseconds
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -169,9 +170,12 @@ class BinaryLog:
                 self.verify(event)
             yield event
 
-    def transactions(self, *, queries: bool = False) -> Iterator[Transaction]:
-        """Every whole transaction in file order; raises BinlogTruncatedError after the last whole one of a cut file."""
-        offset = self.events_offset
+    def transactions(self, *, queries: bool = False, start: int = 0) -> Iterator[Transaction]:
+        """Every whole transaction in file order; raises BinlogTruncatedError after the last whole one of a cut file.
+
+        `start` is where one of them ended: only those that follow it.
+        """
+        offset = max(start, self.events_offset)
         while offset < self.size:
             _, kind, _, size = self.header(offset)
             if kind == layout.ANONYMOUS_GTID:
@@ -229,12 +233,17 @@ def _open(source: Source) -> BinaryLog:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryLog]:
-    """The file, mapped into memory and not read. Raises BinlogError when it is no usable binary log."""
+def opened(path: Path, size: int | None = None) -> Iterator[BinaryLog]:
+    """The file, mapped into memory and not read. Raises BinlogError when it is no usable binary log.
+
+    Of a file that is still written only the first `size` bytes are looked at.
+    """
     with path.open("rb") as file:
-        if path.stat().st_size < 4:
-            raise BinlogError(f"{path} is not a binary log: it has {path.stat().st_size} bytes")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+        there = os.fstat(file.fileno()).st_size
+        size = there if size is None else min(size, there)
+        if size < 4:
+            raise BinlogError(f"{path} is not a binary log: it has {size} bytes")
+        with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as buffer:
             yield BinaryLog(buffer, str(path))
 
 
@@ -248,7 +257,7 @@ def transactions(source: Source, *, queries: bool = True) -> Iterator[Transactio
     return _open(source).transactions(queries=queries)
 
 
-def _number(collected: dict[str, list[Interval]], transaction: Transaction) -> None:
+def add_gtid(collected: dict[str, list[Interval]], transaction: Transaction) -> None:
     """Add one GTID; in a file numbers nearly always follow each other."""
     ranges = collected.setdefault(transaction.source, [])
     if ranges and ranges[-1][1] + 1 == transaction.number:
@@ -266,7 +275,7 @@ def summarise(path: Path) -> BinlogSummary:
         try:
             for transaction in log.transactions():
                 count += 1
-                _number(collected, transaction)
+                add_gtid(collected, transaction)
                 first, last = min(first, transaction.commit_time), max(last, transaction.commit_time)
                 end = transaction.end_offset
             complete = log.closed_after(end)
@@ -291,7 +300,7 @@ def filter_transactions(source: Path, target: Path, keep: Callable[[Transaction]
                 if not keep(transaction):
                     continue
                 count += 1
-                _number(collected, transaction)
+                add_gtid(collected, transaction)
                 if transaction.start_offset != end:
                     out.write(log.buffer[start:end])
                     start = transaction.start_offset

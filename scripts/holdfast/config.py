@@ -61,6 +61,7 @@ class BackupConfig:
     full_weekday: str
     time_of_day: str
     xtrabackup_parallel: int
+    stream_interval_seconds: int
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,7 @@ RULES: Rules = {
     "backup.full_weekday": (lambda value: value in WEEKDAYS, "a weekday in English, lower case"),
     "backup.time_of_day": (is_time, 'a time of day such as "02:00"'),
     "backup.xtrabackup_parallel": POSITIVE,
+    "backup.stream_interval_seconds": POSITIVE,
     "recovery.fetch_parallel": POSITIVE,
     "recovery.replay_workers": POSITIVE,
     "store.remote": (matches(r"[^-:/][^:]*:.*"), "an rclone remote:path"),

@@ -27,11 +27,14 @@ class LimitsConfig:
     disk_critical_percent: int
     replica_lag_seconds: int
     binlog_expiry_hours: int
+    stream_maximum_age_minutes: int
 
 
 @dataclass(frozen=True)
 class WatchConfig:
     """`speaker` judges the store; `database_hosts` speak, in this order, when it is silent.
+
+    `binlog_stream`: whether one of them should carry its binlogs into the store as they are written.
 
     `clock_peers` are name=address:port of health responders, `expiries` name=YYYY-MM-DD of keys whose end no program
     can ask for. The price is that of a terabyte (10^12 bytes) stored for a month.
@@ -39,6 +42,7 @@ class WatchConfig:
 
     speaker: str
     database_hosts: tuple[str, ...]
+    binlog_stream: bool
     services: tuple[str, ...]
     disks: tuple[str, ...]
     certificates: tuple[str, ...]

@@ -115,7 +115,7 @@ def test_every_host_watches_and_one_judges_the_store(rendered: dict[str, Path], 
     for host in ("db1", "db2", "app1"):
         watch = config.load(rendered[site] / host / "etc/holdfast/config.yml").watch
         assert watch.hosts == ("app1", "db1", "db2")
-        assert watch.limits == LimitsConfig(25, 193, 3, 14, 26, 13, 50, 80, 60, 21, 80, 90, 600, 48)
+        assert watch.limits == LimitsConfig(25, 193, 3, 14, 26, 13, 50, 80, 60, 21, 80, 90, 600, 48, 15)
         assert {peer.partition("=")[0] for peer in watch.clock_peers} == {"db1", "db2"} - {host}
         assert all(peer.endswith(":7333") for peer in watch.clock_peers)
         guarded = site != "plain"
@@ -124,6 +124,8 @@ def test_every_host_watches_and_one_judges_the_store(rendered: dict[str, Path], 
         proxy = "proxysql" if site == "production" else "haproxy"
         assert (f"{proxy}.service" in watch.services) == (host == "app1")
         assert ("mysql.service" in watch.services) == (host != "app1")
+        assert ("holdfast-binlog-stream.service" in watch.services) == (host != "app1")
+        assert watch.binlog_stream
     lines = (rendered[site] / "app1/etc/cron.d/holdfast-watch").read_text().splitlines()
     assert [line.split()[5:7] for line in lines if line[:1].isdigit()] == [["root", "mysql-backup-watch"]]
 

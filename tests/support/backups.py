@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from holdfast.backup.binlogs import BinlogEntry
+from holdfast.backup.bulk import Bulk
 from holdfast.backup.manifest import Fingerprint, Manifest, TableFingerprint
 from holdfast.backup.segments import Segment
 from holdfast.backup.store import Store, StoredObject
+from holdfast.backup.stream_piece import StreamPiece
 from holdfast.errors import StorageError
 from holdfast.gtid import GtidSet
 
@@ -93,6 +95,31 @@ def entry(number: int, previous: str, new: str, *, hours: tuple[float, float] | 
     return replace(made, **changes)
 
 
+def streamed(number: int, transaction: int, previous: str, new: str, *, hours: float, **changes: Any) -> StreamPiece:
+    """The record of the piece of file `number` that has one transaction; the first has that after `previous`."""
+    piece = transaction - int(previous.rpartition("-")[2])
+    at = START + timedelta(hours=hours)
+    made = StreamPiece(
+        lineage=LINEAGE,
+        server_uuid=SERVER,
+        host="db1",
+        file=f"binlog.{number:06d}",
+        number=piece,
+        start=100 * (piece - 1),
+        end=100 * piece,
+        stored_size=50,
+        sha256="e" * 64,
+        content_sha256="f" * 64,
+        previous_gtids=gtids(previous),
+        gtids=gtids(new),
+        first_time=at,
+        last_time=at,
+        server_version="9.7.4",
+        taken_at=at + timedelta(seconds=5),
+    )
+    return replace(made, **changes)
+
+
 class MemoryStore:
     """A store that is a dictionary; leases lie apart.
 
@@ -131,19 +158,28 @@ class MemoryStore:
     def get_bytes(self, name: str) -> bytes:
         return self.objects[name]
 
-    def names(self, patterns: Sequence[str]) -> Sequence[str]:
+    @property
+    def bulk(self) -> Bulk:
+        """Itself, for what asks for many objects at once."""
+        return cast("Bulk", self)
+
+    def matching(self, patterns: Sequence[str]) -> Sequence[StoredObject]:
         self._check("the store")
         folders = [pattern.strip("/").split("/") for pattern in patterns]
-        return sorted(
-            name
-            for name in self.objects
+        return [
+            self._stored(name)
+            for name in sorted(self.objects)
             if any(len(parts) == name.count("/") + 1 and all(map(fnmatch, name.split("/"), parts)) for parts in folders)
-        )
+        ]
 
-    def copy_to(self, directory: Path, names: Sequence[str]) -> None:
-        for name in names:
-            (directory / name).parent.mkdir(parents=True, exist_ok=True)
-            (directory / name).write_bytes(self.objects[name])
+    def listing(self, prefix: str = "") -> Sequence[StoredObject]:
+        return self.list(prefix)
+
+    def fetch(self, names: Sequence[str]) -> dict[str, bytes]:
+        return {name: self.objects[name] for name in names if name in self.objects}
+
+    def _stored(self, name: str) -> StoredObject:
+        return StoredObject(name, len(self.objects[name]), START)
 
     def list(self, prefix: str) -> list[StoredObject]:
         self._check("the store")

@@ -10,7 +10,7 @@ from holdfast.backup.alarm_names import ALARMS
 from holdfast.config_watch import LimitsConfig
 from support.backups import START
 
-LIMITS = LimitsConfig(25, 193, 3, 14, 26, 13, 50, 80, 60, 21, 80, 90, 600, 48)
+LIMITS = LimitsConfig(25, 193, 3, 14, 26, 13, 50, 80, 60, 21, 80, 90, 600, 48, 15)
 NOW = START + timedelta(hours=12)
 
 

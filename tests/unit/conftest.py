@@ -64,6 +64,7 @@ CONFIGURATION: dict[str, Any] = {
         "full_weekday": "sunday",
         "time_of_day": "02:00",
         "xtrabackup_parallel": 2,
+        "stream_interval_seconds": 45,
     },
     "recovery": {"directory": "/var/lib/holdfast/restore", "fetch_parallel": 4, "replay_workers": 4},
     "store": {
@@ -139,6 +140,7 @@ FAILOVER: dict[str, Any] = {
 WATCH: dict[str, Any] = {
     "speaker": "app1",
     "database_hosts": ["db1", "db2"],
+    "binlog_stream": True,
     "services": ["cron.service"],
     "disks": ["/"],
     "certificates": [],
@@ -161,6 +163,7 @@ WATCH: dict[str, Any] = {
         "disk_critical_percent": 90,
         "replica_lag_seconds": 600,
         "binlog_expiry_hours": 48,
+        "stream_maximum_age_minutes": 15,
     },
 }
 

@@ -12,7 +12,10 @@ from typing import Any, cast
 import pytest
 
 from holdfast.backup import binlog_job, binlogs
-from holdfast.backup.binlogs import BinlogEntry, archive, load_entries
+from holdfast.backup.binlog_index import INDEXES, all_entries, read_entries
+from holdfast.backup.binlogs import BinlogEntry, archive
+from holdfast.backup.catalog_cache import Cache
+from holdfast.backup.store import Store
 from holdfast.binlog import BinlogError, BinlogSummary
 from holdfast.cluster import ServerState
 from holdfast.config import Config, parse
@@ -20,6 +23,12 @@ from holdfast.database import Connection
 from holdfast.errors import LockedError, StorageError
 from holdfast.lock import hold
 from support.backups import SERVER, START, MemoryStore, entry, gtids
+
+
+def load_entries(store: Store) -> tuple[list[BinlogEntry], list[StorageError]]:
+    """Return what a host that knows nothing reads of the archive."""
+    found = read_entries(store.matching(["/binlogs/*/*.json"]), Cache(None, ""), store.bulk, INDEXES)
+    return all_entries(found), list(found.problems)
 
 
 class Server:
@@ -203,7 +212,7 @@ def test_a_damaged_entry_does_not_count(damage: Callable[[bytes], bytes]) -> Non
 @pytest.mark.parametrize("hours", [None, (0.0, 1.000001)])
 def test_an_entry_comes_back_as_it_was_stored(hours: tuple[float, float] | None) -> None:
     made = replace(entry(1, "B:1-4", "A:1-3", hours=hours), archived_at=START.replace(microsecond=123456))
-    assert BinlogEntry.from_json(made.to_json(), "x") == made
+    assert BinlogEntry.from_json(made.to_json(), made.entry_name) == made
 
 
 def test_what_a_server_was_seeded_with_counts_as_before_its_files(config: Config, server: Server) -> None:

@@ -16,13 +16,14 @@ from holdfast.backup.alarm_engine import Finding, Letter
 from holdfast.backup.alarm_names import ALARMS
 from holdfast.backup.manifest import name_of_manifest
 from holdfast.backup.store import Store
+from holdfast.backup.stream_sign import StreamSign, name_of_sign
 from holdfast.backup.watch_heartbeat import Heartbeat, name_of_heartbeat
 from holdfast.backup.watch_host import Disk, HostView
 from holdfast.backup.watch_mysql import MysqlView
 from holdfast.config import Config, parse
 from holdfast.errors import ConfigurationError, ExitCode, LockedError, ToolError, UsageError
 from holdfast.lock import hold
-from support.backups import START, MemoryStore, entry, full
+from support.backups import START, MemoryStore, entry, full, gtids
 from support.fake_telegram import FakeTelegram, fake_telegram
 from support.servers import PRIMARY, REPLICA
 
@@ -79,7 +80,7 @@ def make(
                     "state_directory": str(tmp_path / host),
                     "notifications.telegram": chat,
                     "notifications.timeout_seconds": 2,
-                    "watch": watch_section,
+                    "watch": {**watch_section, "binlog_stream": False},
                     **({"mysql": None, "backup": None, "recovery": None} if host == "app1" else {}),
                     **changes,
                 }
@@ -94,6 +95,21 @@ def make(
             return world
 
         yield build
+
+
+def test_a_stream_that_stands_still_and_goes_on_again(
+    make: Callable[..., World], watch_section: dict[str, Any]
+) -> None:
+    world = make(watch=watch_section)
+    world.alive("db1", "db2")
+    sign = StreamSign("db2", NOW - timedelta(minutes=20), "x", "binlog.000001", 0, gtids("A:1"))
+    world.store.objects[name_of_sign("db2")] = sign.to_json()
+    world.run()
+    assert "ALARM stream_stale of lab (app1)" in world.said()
+    world.alive("db1", "db2", hours=1)
+    world.store.objects[name_of_sign("db2")] = replace(sign, at=NOW + timedelta(minutes=59)).to_json()
+    world.run(hours=1)
+    assert any(line.startswith("OVER stream_stale of lab (app1)") for line in world.said())
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ def store_view(**changes: Any) -> StoreView:
         database_hosts=("db1", "db2"),
         manifests=[FULL],
         archived={"db1": hours(-1), "db2": hours(-1)},
+        streamed={"db1": hours(-300), "db2": hours(-0.01)},
         covered=Coverage((), (), ()),
         damaged=(),
         drills=[Drill(hours(-24), "")],
@@ -154,11 +155,12 @@ def test_in_the_long_night_the_backup_is_not_late(finished: str, now: str, late:
     heartbeats = {host: Heartbeat(host, moment) for host in ("app1", "db1", "db2")}
     archived = {"db1": moment, "db2": moment}
     view = store_view(now=moment, manifests=[last], archived=archived, heartbeats=heartbeats, cleanup=Cleanup(moment))
+    view = replace(view, streamed=archived)
     assert bool(store_findings(replace(view, drills=[Drill(moment, "")]), LIMITS)) == late
 
 
 def test_heartbeats_say_who_speaks() -> None:
-    watch = WatchConfig("app1", ("db1", "db2"), (), (), (), (), (), 6.0, "USD", LIMITS)
+    watch = WatchConfig("app1", ("db1", "db2"), True, (), (), (), (), (), 6.0, "USD", LIMITS)
     alive = {host: Heartbeat(host, hours(-1)) for host in ("app1", "db1", "db2")}
     old, mute = Heartbeat("x", hours(-4)), Heartbeat("x", NOW, unsent=("a",))
     table: list[tuple[Mapping[str, Heartbeat], list[str]]] = [
@@ -179,3 +181,24 @@ def test_heartbeats_say_who_speaks() -> None:
 def test_a_heartbeat_is_read_as_it_was_written() -> None:
     heartbeat = Heartbeat("db1", NOW.replace(microsecond=0), ("raid_degraded:md0",), (), gtids("A:1-7"))
     assert Heartbeat.from_json(heartbeat.to_json(), "x") == heartbeat
+
+
+@pytest.mark.parametrize(
+    ("streamed", "born", "expected"),
+    [
+        ({"db1": hours(-0.2)}, -1000, []),
+        ({"db1": hours(-300), "db2": hours(-0.2)}, -1000, []),  # after a failover the other host streams
+        ({"db1": hours(-0.3)}, -1000, [
+            "no binlog was streamed to the store since 2026-11-22T12:42:00Z, 18 min 0 s ago",
+        ]),
+        ({"db1": hours(48), "db2": hours(-1)}, -1000, [
+            "no binlog was streamed to the store since 2026-11-22T12:00:00Z, 1 h 0 min ago",
+        ]),
+        ({}, -1000, ["no binlog has ever been streamed to the store"]),
+        ({}, -0.2, []),  # a site that was set up just now
+        (None, -1000, []),  # switched off
+    ],
+)  # fmt: skip
+def test_a_stream_that_stands_still(streamed: dict[str, datetime] | None, born: float, expected: list[str]) -> None:
+    found = said(store_findings(store_view(streamed=streamed, born=hours(born)), LIMITS))
+    assert found == [f"stream_stale | {what}" for what in expected]

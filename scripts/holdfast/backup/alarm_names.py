@@ -7,6 +7,7 @@ from collections.abc import Mapping
 ALARMS: Mapping[str, str] = {
     # judged from the store, by the app host or by who speaks for it
     "backup_overdue": "a job has left nothing complete in the store for too long",
+    "stream_stale": "the replica's binlog no longer goes to the store as it is written",
     "binlog_hole": "moments that cannot be restored, as an archived binlog is missing",
     "backup_damaged": "an object in the store does not count, or a chain is broken",
     "full_too_small": "a full backup is smaller than a full of this server can be",
@@ -37,6 +38,7 @@ ALARMS: Mapping[str, str] = {
 FROM_THE_STORE = frozenset(
     {
         "backup_overdue",
+        "stream_stale",
         "binlog_hole",
         "backup_damaged",
         "full_too_small",

@@ -1,49 +1,64 @@
-"""What the store holds, by way of a digest on this host's disk: one listing, and one copy of what the digest lacks.
+"""What the store holds: one listing, and one copy of what this host does not know yet.
 
-Manifests, archive entries and drills never change once written, so each is fetched and checked once. A day's entries
-of one lineage that follow each other without a gap are kept as one piece: a hundred thousand become some thousand.
+Manifests, archive entries, a day's index of them and drills never change once written, so each is fetched and checked
+once. Of an index the entries that follow each other without a gap are kept as one piece: a hundred thousand become some
+thousand.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from holdfast.backup.archive_pieces import Piece, fold, numbers_in, numbers_text, piece_document, piece_of
-from holdfast.backup.binlogs import BinlogEntry, name_of_entry
+from holdfast.backup import binlog_index, stream_sign
+from holdfast.backup.archive_pieces import Piece, fold
+from holdfast.backup.binlog_index import read_entries
+from holdfast.backup.binlogs import BinlogEntry
+from holdfast.backup.bulk import Bulk, StoredObject
+from holdfast.backup.catalog_cache import Cache, Kind, remembered
+from holdfast.backup.coverage import Archived
+from holdfast.backup.indexed_day import DAYS
 from holdfast.backup.lineage import sequence_of
-from holdfast.backup.manifest import Manifest, from_document, name_of_manifest
+from holdfast.backup.manifest import Manifest, from_document, is_manifest, read_manifest
 from holdfast.backup.store import Store
+from holdfast.backup.stream_piece import OpenFile, StreamPiece, live_records, open_files
+from holdfast.backup.stream_sign import StreamSign
 from holdfast.errors import StorageError
-from holdfast.whole_file import replace_file
 
-SCHEMA_VERSION = 1
-DIGEST = "archive.json"
-EMPTY: Mapping[str, Any] = {"schema_version": SCHEMA_VERSION, "manifests": {}, "days": {}, "drills": {}}
-MANIFESTS = "/backups/*/manifest.json"
-ENTRIES = "/binlogs/*/*.json"
-DRILLS = "/state/drills/*.json"
-
-log = logging.getLogger(__name__)
+DIGEST = "archive.jsonl"
+PATTERNS = (
+    "/backups/*/manifest.json",
+    "/binlogs/*/*.json",
+    f"/binlogs/*/*{binlog_index.ENDING}",
+    "/stream/*/*",
+    "/state/stream/*.json",
+    "/state/drills/*.json",
+)
+_NOT_AS_WRITTEN = (KeyError, TypeError, ValueError, AttributeError)
 
 
 @dataclass(frozen=True)
 class Archive:
     """The store as it was listed: complete backups (oldest first; without segments and fingerprint), binlogs in pieces.
 
+    `open_files` are binlogs that are not archived yet, as far as they were streamed; `signs` are the streams' last.
     `drills` are the objects' bytes by name; `damaged` says what does not count, and why.
     """
 
     manifests: Sequence[Manifest] = ()
     pieces: Sequence[Piece] = ()
+    open_files: Sequence[OpenFile] = ()
+    signs: Sequence[StreamSign] = ()
     drills: Mapping[str, bytes] = field(default_factory=dict)
     damaged: Sequence[str] = ()
+
+    @property
+    def binlogs(self) -> Sequence[Archived]:
+        """All that goes on from the backups."""
+        return [*self.pieces, *self.open_files]
 
     @property
     def archived(self) -> dict[str, datetime]:
@@ -55,33 +70,36 @@ class Archive:
 
 
 def look(store: Store, state_directory: Path) -> Archive:
-    """List the store, fetch what the digest lacks, bring the digest up to date. Raises StorageError."""
-    path = state_directory / DIGEST
-    digest = read_digest(path, store.address)
+    """List the store, fetch what is not known yet, remember it. Raises StorageError."""
+    cache = Cache(state_directory / DIGEST, store.address)
+    listed = store.matching(PATTERNS)
+    cache.drop(item.name for item in listed if _below(item.name, stream_sign.FOLDER))
     try:
-        archive, grown = _fetch(store, digest)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        log.warning("%s is not as it was written (%s) and is made anew", path, error)
-        digest = {}
-        archive, grown = _fetch(store, EMPTY)
-    if grown != digest:
-        try:
-            replace_file(path, json.dumps({"store": store.address, **grown}) + "\n")
-        except OSError as error:
-            log.warning("%s cannot be written (%s): the next look fetches all again", path, error)
+        archive, names = read(listed, cache, store.bulk)
+    except _NOT_AS_WRITTEN:
+        cache.forget()
+        archive, names = read(listed, cache, store.bulk)
+    cache.save(names)
     return archive
 
 
 def look_without_asking(store: Store, state_directory: Path) -> tuple[Archive, datetime]:
     """What this host saw at its last look, and when that was (UTC); nothing is asked of the store.
 
-    Raises StorageError when there is no digest, or none that can be read.
+    Raises StorageError when nothing is remembered, or nothing that can be read.
     """
     path = state_directory / DIGEST
     try:
-        archive, _ = with_objects(read_digest(path, store.address), {})
-        return archive, datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        cache = Cache(path, store.address)
+        names = cache.names()
+        if not names:
+            raise ValueError("it remembers nothing of this store")
+        # What was there besides, and is not remembered by name: the pieces' contents, and the entries of an index.
+        names += [f"{name.removesuffix('.json')}.lz4" for name in live_records(frozenset(names))]
+        days, _ = cache.load(remembered([name for name in names if binlog_index.is_index(name)]), DAYS)
+        return read(remembered([*names, *(member for day in days for member in day.members)]), cache, None)[0], at
+    except (OSError, *_NOT_AS_WRITTEN) as error:
         raise StorageError(
             f"{path} cannot be read: {error}",
             meaning="This host has not looked at the store yet.",
@@ -89,115 +107,66 @@ def look_without_asking(store: Store, state_directory: Path) -> tuple[Archive, d
         ) from None
 
 
-def _fetch(store: Store, digest: Mapping[str, Any]) -> tuple[Archive, dict[str, Any]]:
-    listed = store.names([MANIFESTS, ENTRIES, DRILLS])
-    kept, lacking = without_the_vanished(digest, listed)
-    with tempfile.TemporaryDirectory(prefix="holdfast-") as folder:
-        directory = Path(folder)
-        store.copy_to(directory, lacking)
-        fetched = {name: (directory / name).read_bytes() for name in lacking if (directory / name).is_file()}
-    return with_objects(kept, fetched)
+def read(listed: Sequence[StoredObject], cache: Cache, bulk: Bulk | None) -> tuple[Archive, list[str]]:
+    """What the listed objects say, and the names of those that are to be remembered. Raises as Cache.load does.
 
-
-def read_digest(path: Path, address: str) -> dict[str, Any]:
-    """The digest of that store; an empty one when there is none, or none that can be read."""
-    try:
-        document = dict(json.loads(path.read_text(encoding="utf-8")))
-        if document.pop("store") == address and document.keys() == EMPTY.keys():
-            return document if document["schema_version"] == SCHEMA_VERSION else dict(EMPTY)
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        log.warning("%s cannot be read and is made anew: %s", path, error)
-    return dict(EMPTY)
-
-
-def without_the_vanished(digest: Mapping[str, Any], listed: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
-    """The digest without what the store no longer has, and the names that it lacks (pure).
-
-    A day that lost one of its entries is taken apart: the entries that are left are lacking again.
+    Without `bulk` nothing is fetched.
     """
-    names = set(listed)
-    manifests = {name: document for name, document in digest["manifests"].items() if name in names}
-    drills = {name: text for name, text in digest["drills"].items() if name in names}
-    days, known = {}, manifests.keys() | drills.keys()
-    for key, day in digest["days"].items():
-        line = key.partition("/")[0]
-        members = {
-            name_of_entry(line, f"{day['base']}.{number:0{day['digits']}d}") for number in numbers_in(day["numbers"])
-        }
-        if members <= names:
-            days[key] = day
-            known |= members
-    return {**digest, "manifests": manifests, "drills": drills, "days": days}, sorted(names - known)
-
-
-def with_objects(digest: Mapping[str, Any], fetched: Mapping[str, bytes]) -> tuple[Archive, dict[str, Any]]:
-    """What digest and fetched objects say together, and the digest that remembers it (pure, but for the log)."""
-    manifests = dict(digest["manifests"])
-    drills, days = dict(digest["drills"]), dict(digest["days"])
-    damaged: list[str] = []
-    entries: list[BinlogEntry] = []
-    for name, data in sorted(fetched.items()):
-        folder = name.partition("/")[0]
-        try:
-            if folder == "backups":
-                manifests[name] = _bare(data, name)
-            elif folder == "binlogs":
-                entries.append(_entry(data, name))
-        except StorageError as error:
-            damaged.append(error.what)
-    drills |= {name: _text(data) for name, data in fetched.items() if name.startswith("state/drills/")}
-    for key, members in _by_day(entries).items():
-        if key in days and sequence_of(members[0].file) < numbers_in(days[key]["numbers"])[-1]:
-            key = f"{key}/{members[0].file}"  # not its continuation: a part of its own
-        days[key] = _grown(days.get(key), members)
-    found = [from_document(dict(document)) for document in manifests.values()]
+    stored = {item.name: item for item in listed}
+    manifests = [item for item in listed if is_manifest(item.name)]
+    drills = [item for item in listed if _below(item.name, "state/drills")]
+    signs = [item for item in listed if _below(item.name, stream_sign.FOLDER)]
+    records = [stored[name] for name in live_records(stored.keys())]
+    indexes = [item for item in listed if binlog_index.is_index(item.name)]
+    if bulk is not None:
+        cache.fetch(bulk, [*manifests, *indexes, *records, *signs, *drills])
+    found, bad = cache.load(manifests, MANIFESTS)
+    streamed, bad_records = cache.load(records, RECORDS)
+    known_signs, bad_signs = cache.load(signs, SIGNS)
+    texts, _ = cache.load(drills, DRILLS)
+    entries = read_entries(listed, cache, bulk, DAYS)
+    files, problems = open_files(streamed, stored.keys())
     archive = Archive(
         manifests=sorted(found, key=lambda item: (item.started_at, item.id)),
-        pieces=[piece_of(document) for day in days.values() for document in day["pieces"]],
-        drills={name: text.encode() for name, text in drills.items()},
-        damaged=damaged,
+        pieces=[*(piece for day in entries.indexes for piece in day.pieces), *_folded(entries.loose)],
+        open_files=files,
+        signs=known_signs,
+        drills=dict(texts),
+        damaged=[*(error.what for error in (*bad, *entries.problems, *bad_records, *bad_signs)), *problems],
     )
-    return archive, {**digest, "manifests": manifests, "drills": drills, "days": days}
+    return archive, [*(item.name for item in (*manifests, *records, *signs, *drills)), *entries.names]
 
 
-def _bare(data: bytes, name: str) -> dict[str, Any]:
-    manifest = Manifest.from_json(data, name)
-    if name_of_manifest(manifest.id) != name:
-        raise StorageError(f"{name} says that it is {manifest.id}", meaning="It was copied there; it does not count.")
-    document = json.loads(replace(manifest, segments=(), fingerprint=None).to_json())
-    return {key: value for key, value in document.items() if key in Manifest.__dataclass_fields__}
+def _folded(loose: Iterable[BinlogEntry]) -> list[Piece]:
+    """What the entries that no index has make, each lineage's in the order of its numbers."""
+    lines: dict[str, list[BinlogEntry]] = {}
+    for entry in loose:
+        lines.setdefault(entry.lineage, []).append(entry)
+    return [piece for line in lines.values() for piece in fold(sorted(line, key=lambda entry: sequence_of(entry.file)))]
 
 
-def _entry(data: bytes, name: str) -> BinlogEntry:
-    entry = BinlogEntry.from_json(data, name)
-    if entry.entry_name != name:
-        raise StorageError(f"{name} says that it is {entry.entry_name}", meaning="It does not count.")
-    return entry
+def _below(name: str, folder: str) -> bool:
+    return name.startswith(f"{folder}/") and name.endswith(".json")
 
 
-def _by_day(entries: Iterable[BinlogEntry]) -> dict[str, list[BinlogEntry]]:
-    found: dict[str, list[BinlogEntry]] = {}
-    for entry in entries:
-        found.setdefault(f"{entry.lineage}/{entry.archived_at:%Y%m%d}", []).append(entry)
-    for members in found.values():
-        members.sort(key=lambda entry: sequence_of(entry.file))
-    return found
+def _bare(data: bytes, name: str) -> Manifest:
+    return replace(read_manifest(data, name), segments=(), fingerprint=None)
 
 
-def _grown(day: Mapping[str, Any] | None, members: Sequence[BinlogEntry]) -> dict[str, Any]:
-    base, _, digits = members[0].file.rpartition(".")
-    numbers = [] if day is None else numbers_in(day["numbers"])
-    before = [] if day is None else [piece_of(document) for document in day["pieces"]]
-    pieces = fold(members, before, numbers[-1] if numbers else -1)
-    return {
-        "base": base,
-        "digits": len(digits),
-        "numbers": numbers_text([*numbers, *(sequence_of(entry.file) for entry in members)]),
-        "pieces": [piece_document(piece) for piece in pieces],
-    }
+def _kept(manifest: Manifest) -> str:
+    document = json.loads(manifest.to_json())
+    return json.dumps({key: value for key, value in document.items() if key in Manifest.__dataclass_fields__})
 
 
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", errors="replace")
+def _recalled(text: str) -> Manifest:
+    return from_document(json.loads(text))
+
+
+def _drill(data: bytes, name: str) -> tuple[str, bytes]:
+    return name, data
+
+
+MANIFESTS = Kind(_bare, _kept, _recalled)
+RECORDS = Kind(StreamPiece.from_json)
+SIGNS = Kind(StreamSign.from_json)
+DRILLS = Kind(_drill)

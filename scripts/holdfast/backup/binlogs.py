@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +28,6 @@ from holdfast.process import Pipeline, Stage
 SCHEMA_VERSION = 1
 FOLDER = "binlogs"
 MEMORY = "archived.json"
-READERS = 8
 CHUNK_BYTES = 1 << 20
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"  # to the microsecond: a target in time is cut by these
 
@@ -68,51 +66,45 @@ class BinlogEntry:
 
     def to_json(self) -> bytes:
         """The entry as it is stored."""
-        return seal({field.name: _plain(getattr(self, field.name)) for field in fields(self)})
+        return seal(self.document())
+
+    def document(self) -> dict[str, Any]:
+        """The entry as JSON has it."""
+        return {field.name: plain(getattr(self, field.name)) for field in fields(BinlogEntry)}
 
     @staticmethod
     def from_json(data: bytes, name: str) -> BinlogEntry:
         """Read a stored entry. Raises StorageError naming `name` if it is damaged, incomplete or too new."""
         document = unseal(data, name, schema_version=SCHEMA_VERSION)
         try:
-            if document.keys() != {field.name for field in fields(BinlogEntry)}:
-                raise ValueError("keys missing or unknown")
-            for key in ("previous_gtids", "gtids"):
-                document[key] = GtidSet.parse(document[key])
-            for key in ("first_time", "last_time", "archived_at"):
-                document[key] = None if document[key] is None else _time(document[key])
-            return BinlogEntry(**document)
+            entry = BinlogEntry.from_document(document)
         except (KeyError, TypeError, ValueError) as error:
             raise StorageError(
                 f"{name} is not a complete entry of the binlog archive: {error}",
                 meaning="That binlog does not count as archived.",
             ) from error
+        if entry.entry_name != name:
+            raise StorageError(f"{name} says that it is {entry.entry_name}", meaning="It does not count.")
+        return entry
+
+    @staticmethod
+    def from_document(document: dict[str, Any]) -> BinlogEntry:
+        """The inverse of document(). Raises KeyError, TypeError or ValueError."""
+        if document.keys() != _KEYS:
+            raise ValueError("keys missing or unknown")
+        for key in ("previous_gtids", "gtids"):
+            document[key] = GtidSet.parse(document[key])
+        for key in ("first_time", "last_time", "archived_at"):
+            document[key] = None if document[key] is None else time_of(document[key])
+        return BinlogEntry(**document)
+
+
+_KEYS = BinlogEntry.__dataclass_fields__.keys()
 
 
 def name_of_entry(line: str, file: str) -> str:
     """The object that records an archived file."""
     return f"{FOLDER}/{line}/{file}.json"
-
-
-def load_entries(store: Store) -> tuple[list[BinlogEntry], list[StorageError]]:
-    """Every archived binlog by lineage and number, and what is wrong with those that do not count."""
-    names = [item.name for item in store.list(FOLDER) if item.name.endswith(".json") and item.name.count("/") == 2]
-
-    def fetch(name: str) -> BinlogEntry | StorageError:
-        data = store.get_bytes(name)
-        try:
-            entry = BinlogEntry.from_json(data, name)
-            if entry.entry_name != name:
-                raise StorageError(f"{name} says that it is {entry.entry_name}", meaning="It does not count.")
-            return entry
-        except StorageError as error:
-            return error
-
-    with ThreadPoolExecutor(READERS) as pool:
-        found = list(pool.map(fetch, names))
-    entries = [item for item in found if isinstance(item, BinlogEntry)]
-    entries.sort(key=lambda entry: (entry.lineage, lineage.sequence_of(entry.file)))
-    return entries, [item for item in found if isinstance(item, StorageError)]
 
 
 @dataclass(frozen=True)
@@ -184,7 +176,7 @@ def _archive_one(
         content = hashlib.file_digest(file, "sha256").hexdigest()
     with private_spool(config.backup.spool_directory) as spool:
         local = spool / f"{path.name}.lz4"
-        digest = _compress(path, local, config.backup.lz4_level, config.backup.spool_directory)
+        digest = compress_file(path, local, config.backup.lz4_level, config.backup.spool_directory)
         entry = BinlogEntry(
             lineage=line,
             server_uuid=server_uuid,
@@ -208,7 +200,8 @@ def _archive_one(
     return entry
 
 
-def _compress(source: Path, target: Path, level: int, spool_directory: Path) -> str:
+def compress_file(source: Path, target: Path, level: int, spool_directory: Path) -> str:
+    """Write the file's lz4 into the spool; the SHA-256 of that. Raises ToolError."""
     digest = hashlib.sha256()
     stage = compress(level)
     argv = (*stage.argv[:-1], str(source))
@@ -278,7 +271,8 @@ class Memory:
         temporary.replace(self._path)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A field as JSON has it: GTIDs as text, times to the microsecond."""
     if isinstance(value, GtidSet):
         return str(value)
     if isinstance(value, datetime):
@@ -286,7 +280,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _time(text: str) -> datetime:
+def time_of(text: str) -> datetime:
+    """The inverse for a time. Raises ValueError."""
     moment = datetime.fromisoformat(text)  # strptime takes five times as long, and there are 100,000 entries
     if moment.utcoffset() != timedelta(0):
         raise ValueError(f"{text!r} is not in UTC")

@@ -14,19 +14,28 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.backup.rclone import MissingError, Rclone
-from holdfast.backup.store import StoredObject
 from holdfast.clock import utc_now
 from holdfast.config import StoreConfig
 from holdfast.errors import StorageError
 
 # Of small objects, each of which waits for the store's answer and not for the line.
-PARALLEL = ("--transfers", "16", "--checkers", "16")
+PARALLEL = ("--transfers", "32", "--checkers", "16")
+SMALL_OBJECT_BYTES = 50_000  # for the time limit of a call that moves many
 # Pages of up to 1,000 instead of a call for each folder; times that cost no call for each object.
 LISTING = ("--recursive", "--files-only", "--no-mimetype", "--fast-list", "--use-server-modtime")
 # Deleted means gone: without it B2 keeps the file as a hidden version. Other stores have no such option and ignore it.
 FOR_GOOD = ("--b2-hard-delete",)
 LISTED_OBJECTS_PER_SECOND = 500  # for the time limit of a listing, the slowest that is taken for alive
 _DATE = re.compile(r"(?m)^Date: (.+?)\r?$")
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object in the store; `name` is relative to <cluster>/, `size` in bytes of the content."""
+
+    name: str
+    size: int
+    modified: datetime
 
 
 @dataclass(frozen=True)
@@ -51,14 +60,16 @@ class Bulk:
         """Where the cluster's objects lie."""
         return self._root
 
-    def listing(self, prefix: str = "", *, expected: int = 0) -> list[StoredObject]:
-        """All objects below a folder, by name, in one call. Raises MissingError when there is no such folder."""
+    def listing(self, prefix: str = "", *, include: Sequence[str] = (), expected: int = 0) -> list[StoredObject]:
+        """All objects below a folder, by name, in one call. Raises MissingError when there is no such folder.
+
+        With `include` those alone that one of these patterns of rclone takes ("/backups/*/manifest.json").
+        """
         where = f"{self._root}/{prefix}".rstrip("/")
-        folder = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         size = expected * 250_000 // LISTED_OBJECTS_PER_SECOND
-        output = self._rclone.retrying(lambda: self._rclone.once("lsjson", *LISTING, where, where=where, size=size))
-        found = [_stored(folder + item["Path"], item) for item in json.loads(output)]
-        return sorted(found, key=lambda item: item.name)
+        options = (*LISTING, *(word for pattern in include for word in ("--include", pattern)))
+        output = self._rclone.retrying(lambda: self._rclone.once("lsjson", *options, where, where=where, size=size))
+        return objects_in(output, f"{prefix.strip('/')}/" if prefix.strip("/") else "")
 
     def moment(self) -> Moment:
         """What time it is, here and in the store."""
@@ -79,7 +90,7 @@ class Bulk:
             return {}
         with tempfile.TemporaryDirectory(prefix="holdfast-fetch-") as folder, _list_of(names) as file:
             options = ("--files-from-raw", file, "--no-traverse", "--ignore-times", *PARALLEL)
-            size = len(names) * 50_000
+            size = len(names) * SMALL_OBJECT_BYTES
             self._rclone.retrying(
                 lambda: self._rclone.once("copy", *options, self._root, folder, where=self._root, size=size)
             )
@@ -92,7 +103,7 @@ class Bulk:
             return
         with _list_of(sorted(names)) as file:
             options = ("--files-from-raw", file, *FOR_GOOD, *PARALLEL)
-            size = len(names) * 50_000
+            size = len(names) * SMALL_OBJECT_BYTES
             self._rclone.retrying(
                 lambda: self._rclone.once("delete", *options, self._root, where=self._root, size=size)
             )
@@ -103,7 +114,7 @@ class Bulk:
 
         def purged() -> None:
             try:
-                self._rclone.once("purge", *FOR_GOOD, *PARALLEL, where, where=where, size=objects * 50_000)
+                self._rclone.once("purge", *FOR_GOOD, *PARALLEL, where, where=where, size=objects * SMALL_OBJECT_BYTES)
             except MissingError:
                 return
 
@@ -124,6 +135,12 @@ class Bulk:
             return sorted(output.decode().splitlines())
 
         return self._rclone.retrying(listed)
+
+
+def objects_in(listing: bytes, folder: str = "") -> list[StoredObject]:
+    """The objects of rclone's listing of a folder ("" or ending in /), by name (pure)."""
+    found = [_stored(folder + item["Path"], item) for item in json.loads(listing)]
+    return sorted(found, key=lambda item: item.name)
 
 
 def store_clock(headers: str) -> datetime | None:

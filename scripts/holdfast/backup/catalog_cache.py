@@ -4,81 +4,130 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-from holdfast.backup.bulk import Bulk
-from holdfast.backup.store import StoredObject
+from holdfast.backup.bulk import Bulk, StoredObject
 from holdfast.errors import StorageError
+from holdfast.whole_file import replace_file
 
 T = TypeVar("T")
+SCHEMA_VERSION = 2
+UNKNOWN_SIZE = -1  # of an object that was not listed now
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 log = logging.getLogger(__name__)
 
 
-class Cache:
-    """Contents by name, in one file of a line each; a missing, damaged or foreign file is an empty cache."""
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """How objects of one kind are read, and what is kept of each.
 
-    def __init__(self, path: Path, root: str) -> None:
+    `read` checks an object as it was fetched, and raises StorageError. `keep` says what to remember of it, where that
+    is less than all, and `recall` reads that again; without them the object is kept as it is, and checked each time.
+    """
+
+    read: Callable[[bytes, str], T]
+    keep: Callable[[T], str] | None = None
+    recall: Callable[[str], T] | None = None
+
+
+class Cache:
+    """What is known by name, in one file of a line each; a missing, damaged or foreign file is an empty cache.
+
+    Without a `path` nothing is remembered beyond this run.
+    """
+
+    def __init__(self, path: Path | None, root: str) -> None:
         self._path = path
         self._root = root
-        self._known = _read(path, root)
+        self._known = {} if path is None else _read(path, root)
+        self._as_read = dict(self._known)
         self._fetched: Mapping[str, bytes] = {}
 
-    def fetch(self, bulk: Bulk, objects: Sequence[StoredObject]) -> None:
+    def forget(self) -> None:
+        """Begin anew: something in it is not as it was written."""
+        log.warning("%s is not as it was written, and is made anew", self._path)
+        self._known = {}
+
+    def names(self) -> list[str]:
+        """The objects of which something is remembered."""
+        return sorted(self._known)
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Forget what may have changed since."""
+        for name in names:
+            self._known.pop(name, None)
+
+    def fetch(self, bulk: Bulk, objects: Iterable[StoredObject]) -> None:
         """Get what is not known yet, in one call."""
         self._fetched = bulk.fetch([item.name for item in objects if item.name not in self._known])
 
-    def load(
-        self, objects: Sequence[StoredObject], decode: Callable[[bytes, str], T]
-    ) -> tuple[list[T], list[StorageError]]:
-        """What `decode` makes of each object, known or fetched, and its complaints.
+    def load(self, objects: Iterable[StoredObject], kind: Kind[T]) -> tuple[list[T], list[StorageError]]:
+        """What the kind makes of each object, known or fetched, and its complaints.
 
-        Only what decodes is remembered. An object that has another size than the one that was read first was
-        overwritten: the first is used, and said.
+        Only what can be read is remembered. An object that has another size than the one that was read first was
+        overwritten: the first is used, and said. Raises KeyError, TypeError, ValueError or AttributeError when what is
+        remembered cannot be recalled.
         """
         found: list[T] = []
         problems: list[StorageError] = []
         for item in objects:
-            data = self._known.get(item.name)
-            if data is not None and len(data) != item.size:
-                log.warning("%s was overwritten since it was first read; its first content is used", item.name)
-            data = data if data is not None else self._fetched.get(item.name)
-            if data is None:
-                problems.append(StorageError(f"{item.name} was listed, but cannot be read"))
-                continue
             try:
-                found.append(decode(data, item.name))
+                found.append(self._one(item, kind))
             except StorageError as error:
                 problems.append(error)
                 self._known.pop(item.name, None)
-            else:
-                self._known[item.name] = data
         return found, problems
 
-    def save(self, names: Sequence[str]) -> None:
+    def _one(self, item: StoredObject, kind: Kind[T]) -> T:
+        if item.name in self._known:
+            size, text = self._known[item.name]
+            if item.size not in (size, UNKNOWN_SIZE):
+                log.warning("%s was overwritten since it was first read; its first content is used", item.name)
+            return kind.recall(text) if kind.recall else kind.read(text.encode(), item.name)
+        data = self._fetched.get(item.name)
+        if data is None:
+            raise StorageError(f"{item.name} was listed, but cannot be read")
+        made = kind.read(data, item.name)
+        self._known[item.name] = (len(data), kind.keep(made) if kind.keep else data.decode(errors="replace"))
+        return made
+
+    def save(self, names: Iterable[str]) -> None:
         """Keep these alone. A cache that cannot be written is a slower next run, no failure."""
-        temporary = self._path.with_suffix(".new")
+        kept = {name: self._known[name] for name in names if name in self._known}
+        if self._path is None:
+            return
+        if kept == self._as_read:
+            with suppress(OSError):
+                os.utime(self._path)  # when this host looked last
+            return
+        lines = [json.dumps({"store": self._root, "schema_version": SCHEMA_VERSION})]
+        lines += [json.dumps([name, size, text]) for name, (size, text) in kept.items()]
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(json.dumps({"store": self._root}) + "\n")
-                for name in names:
-                    if name in self._known:
-                        file.write(json.dumps([name, self._known[name].decode("utf-8")]) + "\n")
-            temporary.replace(self._path)
-        except (OSError, UnicodeDecodeError) as error:
+            replace_file(self._path, "\n".join(lines) + "\n")
+        except OSError as error:
             log.warning(
                 "%s cannot be written: %s; the next run reads all of it from the store again", self._path, error
             )
 
 
-def _read(path: Path, root: str) -> dict[str, bytes]:
+def remembered(names: Sequence[str]) -> list[StoredObject]:
+    """Objects for `load` where the store is not asked."""
+    return [StoredObject(name, UNKNOWN_SIZE, EPOCH) for name in names]
+
+
+def _read(path: Path, root: str) -> dict[str, tuple[int, str]]:
     try:
         with path.open(encoding="utf-8") as file:
-            if json.loads(file.readline()) != {"store": root}:
+            if json.loads(file.readline()) != {"store": root, "schema_version": SCHEMA_VERSION}:
                 return {}
-            return {name: text.encode() for name, text in map(json.loads, file)}
+            return {name: (int(size), text) for name, size, text in map(json.loads, file)}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from holdfast.backup import drills, lease, manifest, retention
-from holdfast.backup.binlogs import FOLDER as BINLOGS
-from holdfast.backup.binlogs import BinlogEntry
-from holdfast.backup.bulk import Bulk
-from holdfast.backup.catalog_cache import Cache
+from holdfast.backup.archive import RECORDS
+from holdfast.backup.binlog_index import INDEXES, all_entries, is_index, read_entries
+from holdfast.backup.bulk import Bulk, StoredObject
+from holdfast.backup.catalog_cache import Cache, Kind
 from holdfast.backup.drills import Drill
-from holdfast.backup.manifest import Manifest
 from holdfast.backup.rclone import MissingError
 from holdfast.backup.retention import ORPHAN, Decision, Held
 from holdfast.backup.retention_refusals import Case, Refusal, refusals
-from holdfast.backup.store import StoredObject
+from holdfast.backup.stream_piece import live_records, open_files
 from holdfast.config import Config
 from holdfast.errors import StorageError
 from holdfast.recovery import lines
-from holdfast.recovery.lines import Line
+from holdfast.recovery.catalog import LINES, MANIFESTS
 
 CACHE = "cleanup-objects.jsonl"
+DRILLS = Kind(Drill.from_json)
 
 log = logging.getLogger(__name__)
 
@@ -58,42 +58,30 @@ def look_at(config: Config, bulk: Bulk) -> Look:
 
 
 def read(objects: Sequence[StoredObject], bulk: Bulk, cache: Cache) -> tuple[Held, list[StorageError]]:
-    """What manifests, entries, lines and drills say, and what is wrong with those that do not count."""
+    """What manifests, binlogs, lines and drills say, and what is wrong with those that do not count."""
+    stored = {item.name: item for item in objects}
 
-    def named(folder: str, depth: int, ending: str = ".json") -> list[StoredObject]:
-        inside = [item for item in objects if item.name.startswith(f"{folder}/") and item.name.endswith(ending)]
-        return [item for item in inside if item.name.count("/") == depth]
+    def named(folder: str) -> list[StoredObject]:
+        inside = [item for item in objects if item.name.startswith(f"{folder}/") and item.name.endswith(".json")]
+        return [item for item in inside if item.name.count("/") == 2]
 
-    groups = (
-        named(manifest.FOLDER, 2, "/manifest.json"),
-        named(BINLOGS, 2),
-        named(lines.FOLDER, 2),
-        named(drills.FOLDER, 2),
-    )
-    cache.fetch(bulk, [item for group in groups for item in group])
-    manifests, damaged = cache.load(groups[0], _manifest)
-    entries, unreadable = cache.load(groups[1], _entry)
+    manifests = [item for item in objects if manifest.is_manifest(item.name)]
+    indexes = [item for item in objects if is_index(item.name)]
+    records = [stored[name] for name in live_records(stored.keys())]
+    cache.fetch(bulk, [*manifests, *indexes, *records, *named(lines.FOLDER), *named(drills.FOLDER)])
+    found, damaged = cache.load(manifests, MANIFESTS)
+    pieces, torn = cache.load(records, RECORDS)
     # A line or drill that cannot be read ends the run: what they say decides about all the rest.
-    found_lines, bad_lines = cache.load(groups[2], Line.from_json)
-    found_drills, bad_drills = cache.load(groups[3], Drill.from_json)
+    found_lines, bad_lines = cache.load(named(lines.FOLDER), LINES)
+    found_drills, bad_drills = cache.load(named(drills.FOLDER), DRILLS)
     if bad := [*bad_lines, *bad_drills]:
         raise bad[0]
-    cache.save([item.name for group in groups for item in group])
-    return Held(objects, manifests, entries, found_lines, found_drills), [*damaged, *unreadable]
-
-
-def _manifest(data: bytes, name: str) -> Manifest:
-    found = Manifest.from_json(data, name)
-    if manifest.name_of_manifest(found.id) != name:
-        raise StorageError(f"{name} says that it is {found.id}", meaning="It was copied there; it does not count.")
-    return found
-
-
-def _entry(data: bytes, name: str) -> BinlogEntry:
-    found = BinlogEntry.from_json(data, name)
-    if found.entry_name != name:
-        raise StorageError(f"{name} says that it is {found.entry_name}", meaning="It does not count.")
-    return found
+    entries = read_entries(objects, cache, bulk, INDEXES)
+    names = [item.name for item in (*manifests, *records, *named(lines.FOLDER), *named(drills.FOLDER))]
+    cache.save([*names, *entries.names])
+    files, gaps = open_files(pieces, stored.keys())
+    held = Held(objects, found, all_entries(entries), found_lines, found_drills, files, entries.indexes)
+    return held, [*damaged, *torn, *entries.problems, *(StorageError(gap) for gap in gaps)]
 
 
 def without_hidden_manifest(decision: Decision, bulk: Bulk) -> Decision:

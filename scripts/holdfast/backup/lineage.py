@@ -115,6 +115,12 @@ def update(state_directory: Path, observe: Callable[[], Evidence], now: datetime
     return state
 
 
+def remembered(state_directory: Path) -> str:
+    """The line of this host's server, as it was seen last; '' if it never was."""
+    state = _read(state_directory / "lineage.json")
+    return "" if state is None else state.lineage
+
+
 def _to_json(state: LineageState) -> str:
     document = {
         "lineage": state.lineage,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 BackupType = Literal["full", "incremental"]
 FOLDER = "backups"
-READERS = 8  # manifests fetched at a time; each is one small rclone call
 
 
 @dataclass(frozen=True)
@@ -111,26 +109,22 @@ def load_manifests(store: Store, since: datetime | None = None) -> tuple[list[Ma
 
     With `since`, folders of an earlier start are not opened. Raises StorageError when the store itself fails.
     """
-    names = [item.name for item in store.list(FOLDER) if _is_manifest(item.name, since)]
-
-    def fetch(name: str) -> Manifest | StorageError:
-        data = store.get_bytes(name)
+    names = [item.name for item in store.matching(["/backups/*/manifest.json"]) if is_manifest(item.name, since)]
+    manifests, damaged = [], []
+    for name, data in store.bulk.fetch(names).items():
         try:
-            manifest = Manifest.from_json(data, name)
-            if name_of_manifest(manifest.id) != name:
-                raise StorageError(
-                    f"{name} says that it is {manifest.id}", meaning="It was copied there; it does not count."
-                )
-            return manifest
+            manifests.append(read_manifest(data, name))
         except StorageError as error:
-            return error
+            damaged.append(error)
+    return sorted(manifests, key=lambda item: (item.started_at, item.id)), damaged
 
-    with ThreadPoolExecutor(READERS) as pool:
-        found = list(pool.map(fetch, names))
-    manifests = [item for item in found if isinstance(item, Manifest)]
-    return sorted(manifests, key=lambda item: (item.started_at, item.id)), [
-        item for item in found if isinstance(item, StorageError)
-    ]
+
+def read_manifest(data: bytes, name: str) -> Manifest:
+    """The manifest that lies under its own name. Raises StorageError."""
+    manifest = Manifest.from_json(data, name)
+    if name_of_manifest(manifest.id) != name:
+        raise StorageError(f"{name} says that it is {manifest.id}", meaning="It was copied there; it does not count.")
+    return manifest
 
 
 def newest(manifests: Iterable[Manifest]) -> Manifest | None:
@@ -138,9 +132,10 @@ def newest(manifests: Iterable[Manifest]) -> Manifest | None:
     return max(manifests, key=lambda item: (item.started_at, item.id), default=None)
 
 
-def _is_manifest(name: str, since: datetime | None) -> bool:
+def is_manifest(name: str, since: datetime | None = None) -> bool:
+    """Whether an object is one, by its name; with `since` of a backup that did not begin before."""
     parts = name.split("/")
-    if len(parts) != 3 or parts[2] != "manifest.json":
+    if len(parts) != 3 or (parts[0], parts[2]) != (FOLDER, "manifest.json"):
         return False
     # Ids begin with the start in UTC; a day's slack costs a few extra reads and forgives a clock.
     return since is None or parts[1] >= compact_utc(since - timedelta(days=1))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from holdfast.backup import lease, manifest
+from holdfast.backup.binlog_index import Index, is_index
 from holdfast.backup.binlogs import FOLDER as BINLOGS
 from holdfast.backup.binlogs import BinlogEntry
 from holdfast.backup.drills import Drill
@@ -15,22 +16,30 @@ from holdfast.backup.manifest import Manifest
 from holdfast.backup.retention_backups import View, kept_backups
 from holdfast.backup.retention_binlogs import archive_begins, kept_binlogs, why_not_kept
 from holdfast.backup.store import StoredObject
+from holdfast.backup.stream_piece import FOLDER as STREAM
+from holdfast.backup.stream_piece import OpenFile, file_of
 from holdfast.clock import format_utc, parse_utc
 from holdfast.config_retention import RetentionConfig
 from holdfast.recovery.lines import Line
 
 BACKUP, ORPHAN, BINLOG, LEASE, OTHER = "backup", "leftover", "binlog", "lease", "other"
+PIECES, INDEX = "streamed pieces", "index"
 
 
 @dataclass(frozen=True)
 class Held:
-    """Everything in the store: one listing of all objects, and what those say that were read and verified."""
+    """Everything in the store: one listing of all objects, and what those say that were read and verified.
+
+    `entries` are the archived binlogs, those of `indexes` too; `open_files` those that were streamed and not archived.
+    """
 
     objects: Sequence[StoredObject]
     manifests: Sequence[Manifest]
     entries: Sequence[BinlogEntry]
     lines: Sequence[Line]
     drills: Sequence[Drill]
+    open_files: Sequence[OpenFile] = ()
+    indexes: Sequence[Index] = ()
 
 
 @dataclass(frozen=True)
@@ -51,11 +60,11 @@ class Decision:
 
 
 def decide(held: Held, policy: RetentionConfig, zone: ZoneInfo, now: datetime) -> list[Decision]:
-    """One decision for each backup, leftover, binlog and lease, and one for each object that is none of these."""
+    """One decision for each backup, leftover, binlog, index, streamed file and lease, and for each other object."""
     view = View(
         manifests=held.manifests,
         intact=intact(held.manifests, held.objects),
-        entries=held.entries,
+        entries=[*held.entries, *held.open_files],
         lines=held.lines,
         drills=held.drills,
         policy=policy,
@@ -66,22 +75,38 @@ def decide(held: Held, policy: RetentionConfig, zone: ZoneInfo, now: datetime) -
     rest: list[StoredObject] = []
     binlogs: dict[str, list[StoredObject]] = {}
     leases: dict[str, list[StoredObject]] = {}
+    streamed: dict[str, list[StoredObject]] = {}
+    indexes: list[StoredObject] = []
     for item in held.objects:
         parts = item.name.split("/")
         if parts[0] == manifest.FOLDER and len(parts) > 2:
             folders.setdefault(parts[1], []).append(item)
         elif parts[0] == BINLOGS and len(parts) == 3 and parts[2].endswith((".lz4", ".json")):
             binlogs.setdefault(item.name.rpartition(".")[0], []).append(item)
+        elif is_index(item.name):
+            indexes.append(item)
+        elif parts[0] == STREAM and (key := _file_streamed(item.name)):
+            streamed.setdefault(key, []).append(item)
         elif "/".join(parts[:2]) == lease.FOLDER and len(parts) == 4:
             leases.setdefault(parts[2], []).append(item)
         else:
             rest.append(item)
+    files = list(_binlogs(view, binlogs))
     return [
         *_folders(view, folders),
-        *_binlogs(view, binlogs),
+        *files,
+        *_indexes(held, indexes, {f"{item.name}.json" for item in files if item.delete}),
+        *_streamed(view, held, streamed),
         *_leases(view, leases),
         *(Decision(OTHER, item.name, (item,), False, "not the cleanup's to judge") for item in rest),
     ]
+
+
+def _file_streamed(name: str) -> str:
+    try:
+        return "/".join((STREAM, *file_of(name)))
+    except ValueError:
+        return ""
 
 
 def intact(manifests: Iterable[Manifest], objects: Iterable[StoredObject]) -> frozenset[str]:
@@ -93,8 +118,8 @@ def intact(manifests: Iterable[Manifest], objects: Iterable[StoredObject]) -> fr
 
 
 def deletions(decisions: Iterable[Decision]) -> list[Decision]:
-    """What goes, in order: backups, each before what it stands upon; then leftovers, binlogs and old leases."""
-    order = (BACKUP, ORPHAN, BINLOG, LEASE)
+    """What goes, in order: backups, each before what it stands upon, then leftovers, indexes, and all the rest."""
+    order = (BACKUP, ORPHAN, INDEX, BINLOG, PIECES, LEASE)
     gone = [item for item in decisions if item.delete]
     return sorted(gone, key=lambda item: (order.index(item.kind), -item.depth, item.name))
 
@@ -161,6 +186,42 @@ def _binlogs(view: View, binlogs: Mapping[str, Sequence[StoredObject]]) -> Itera
             old = begins is not None and last < begins and view.now - last >= safe_age(view.policy)
             text = f"has no entry; stored before {format_utc(begins)}" if old and begins else "has no entry yet"
             yield Decision(BINLOG, key, tuple(objects), old, text)
+
+
+def _indexes(held: Held, indexes: Sequence[StoredObject], gone: Collection[str]) -> Iterator[Decision]:
+    """An index goes with the first of its entries: those that stay longer are read one by one."""
+    members = {index.name: index.members for index in held.indexes}
+    for item in indexes:
+        if item.name not in members:
+            text = "cannot be read, or names entries that are not there; kept for a person to look at"
+            yield Decision(INDEX, item.name, (item,), False, text)
+        elif not members[item.name].isdisjoint(gone):
+            yield Decision(INDEX, item.name, (item,), True, "an entry that it names goes")
+        else:
+            yield Decision(INDEX, item.name, (item,), False, "all of its entries stay")
+
+
+def _streamed(view: View, held: Held, streamed: Mapping[str, Sequence[StoredObject]]) -> Iterator[Decision]:
+    """All pieces of a file together: as the file itself would be, until the archive has it as a whole."""
+    reasons = kept_binlogs(view)
+    sizes = {item.name: item.size for item in held.objects}
+    whole = {
+        f"{STREAM}/{entry.lineage}/{entry.file}": entry.object_name
+        for entry in held.entries
+        if sizes.get(entry.object_name) == entry.stored_size
+    }
+    known = {file.entry_name for file in held.open_files}
+    for key, objects in sorted(streamed.items()):
+        young = view.now - max(item.modified for item in objects) < safe_age(view.policy)
+        if key in whole:
+            text = f"superseded by {whole[key]}"
+            yield Decision(PIECES, key, tuple(objects), not young, f"{text}, but young" if young else text)
+        elif key in reasons:
+            yield Decision(PIECES, key, tuple(objects), False, f"not archived as a whole, and {reasons[key]}")
+        elif key in known and not young:
+            yield Decision(PIECES, key, tuple(objects), True, why_not_kept(view))
+        else:
+            yield Decision(PIECES, key, tuple(objects), False, "no use of them is known, or they are young")
 
 
 def _leases(view: View, leases: Mapping[str, Sequence[StoredObject]]) -> Iterator[Decision]:

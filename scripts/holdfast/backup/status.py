@@ -17,6 +17,7 @@ from holdfast.notify import duration_text
 
 BACKUP_MAXIMUM_AGE = timedelta(hours=26)  # a night's backup and two hours of grace
 BINLOGS_MAXIMUM_AGE = timedelta(hours=3)  # an hourly job that may fail once
+STREAM_MAXIMUM_AGE = timedelta(minutes=15)  # some failed uploads, or a replica that restarts
 TERABYTE = 10**12  # as suppliers count
 
 
@@ -32,7 +33,8 @@ class Price:
 class Status:
     """What the store shows at `now`. `next_runs` by job, UTC; `price` None: nobody asked what it costs.
 
-    `seen_at` is when the store was looked at, if that was not now.
+    `seen_at` is when the store was looked at, if that was not now; `streams`: whether binlogs should come as they are
+    written.
     """
 
     cluster: str
@@ -42,6 +44,7 @@ class Status:
     next_runs: Mapping[str, datetime] = field(default_factory=dict)
     price: Price | None = None
     seen_at: datetime | None = None
+    streams: bool = False
 
     @property
     def manifests(self) -> Sequence[Manifest]:
@@ -70,10 +73,11 @@ def look(
     next_runs: Mapping[str, datetime] | None = None,
     price: Price | None = None,
     seen_at: datetime | None = None,
+    streams: bool = False,
 ) -> Status:
     """Put together what was read from the store."""
-    covered = coverage(archive.manifests, archive.pieces)
-    return Status(cluster, now, archive, covered, next_runs or {}, price, seen_at)
+    covered = coverage(archive.manifests, archive.binlogs)
+    return Status(cluster, now, archive, covered, next_runs or {}, price, seen_at, streams)
 
 
 def problems(status: Status) -> list[str]:
@@ -91,10 +95,24 @@ def problems(status: Status) -> list[str]:
         found.append("no binlog is archived: only the moments of backups can be restored")
     elif status.now - archived > BINLOGS_MAXIMUM_AGE:
         found.append(f"the last binlog was archived {age(status, archived)} ago")
+    found += _stream_problems(status)
     found += [f"does not count: {what}" for what in status.archive.damaged]
     found += [f"broken chain: {what}" for what in status.covered.broken]
     found += [hole_text(hole) for hole in status.covered.holes]
     return found
+
+
+def _stream_problems(status: Status) -> list[str]:
+    """What was streamed last, if that is long ago; as it was when the store was looked at."""
+    if not status.streams:
+        return []
+    seen_at = status.seen_at or status.now
+    last = max((sign.at for sign in status.archive.signs), default=None)
+    if last is None:
+        return ["no binlog has been streamed yet: see `systemctl status holdfast-binlog-stream` on the database hosts"]
+    if seen_at - last <= STREAM_MAXIMUM_AGE:
+        return []
+    return [f"no binlog was streamed since {format_utc(last)}, for {duration_text((seen_at - last).total_seconds())}"]
 
 
 def last_successes(status: Status) -> Mapping[str, datetime | None]:
@@ -106,19 +124,21 @@ def last_successes(status: Status) -> Mapping[str, datetime | None]:
     found |= {f"binlogs {host}": at for host, at in sorted(status.archive.archived.items())}
     if not status.archive.pieces:
         found["binlogs"] = None
+    found |= {f"stream {sign.host}": sign.at for sign in sorted(status.archive.signs, key=lambda sign: sign.host)}
     return found
 
 
 def restorable_until(status: Status) -> datetime | None:
     """The last moment that the store alone gives back; None if it gives back nothing.
 
-    Of a server that was idle it is the moment of its last archived binlog: nothing was written since the transaction
-    before it.
+    Of a server that was idle it is the moment of its last archived binlog, or of its stream's last sign: nothing was
+    written since the transaction before it.
     """
     if not status.covered.windows:
         return None
     last = status.covered.windows[-1]
     reached = [piece.archived_at for piece in status.archive.pieces if piece.gtids <= last.reached]
+    reached += [sign.reached for sign in status.archive.signs if sign.gtid_executed <= last.reached]
     behind = [hole for hole in status.covered.holes if hole.start == last.end]
     return last.end if behind else max([last.end, *reached])
 
@@ -135,6 +155,7 @@ def cost(status: Status) -> dict[str, tuple[int, float]]:
         "full": sum(item.stored_bytes for item in status.manifests if item.type == "full"),
         "incremental": sum(item.stored_bytes for item in status.manifests if item.type == "incremental"),
         "binlogs": sum(piece.stored_bytes for piece in status.archive.pieces),
+        "streamed": sum(file.stored_size for file in status.archive.open_files),
     }
     sizes["total"] = sum(sizes.values())
     price = status.price.per_terabyte_month if status.price else 0.0
@@ -177,6 +198,10 @@ def document(status: Status) -> dict[str, Any]:
             for manifest in status.manifests
         ],
         "binlogs": status.binlog_files,
+        "streamed": [
+            {"lineage": file.lineage, "file": file.file, "pieces": len(file.pieces), "host": file.host}
+            for file in status.archive.open_files
+        ],
     }
     if status.seen_at is not None:
         made["seen_at"] = format_utc(status.seen_at)

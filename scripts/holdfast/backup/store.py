@@ -8,28 +8,18 @@ import json
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from holdfast.backup.bulk import Bulk
+from holdfast.backup.bulk import StoredObject as StoredObject
 from holdfast.backup.rclone import MissingError, PassingError, Rclone
 from holdfast.config import StoreConfig
 from holdfast.errors import StorageError, ToolError, UsageError
 from holdfast.process import Pipeline, Stage
 
 CHUNK_BYTES = 1 << 20
-TRANSFERS = 32  # of small objects at once: each waits for the store's answer, not for the line
-SMALL_OBJECT_BYTES = 50_000  # for the time limit of a call that moves many
-
-
-@dataclass(frozen=True)
-class StoredObject:
-    """An object in the store; `name` is relative to <cluster>/, `size` in bytes of the content."""
-
-    name: str
-    size: int
-    modified: datetime
 
 
 class Store:
@@ -45,6 +35,7 @@ class Store:
         self._encrypted = config.encrypted
         self._rclone = Rclone(config)
         self._root_seen = False
+        self.bulk = Bulk(config, cluster)
 
     @property
     def address(self) -> str:
@@ -146,39 +137,12 @@ class Store:
         found = [_stored(folder + entry["Path"], entry) for entry in self._rclone.retrying(entries)]
         return sorted(found, key=lambda stored: stored.name)
 
-    def names(self, patterns: Sequence[str]) -> Sequence[str]:
-        """The names of all objects that one of these patterns of rclone takes ("/backups/*/manifest.json"), in order.
-
-        One call, whose answer is small however many other objects there are.
-        """
-        where = self._path("")
-        includes = [word for pattern in patterns for word in ("--include", pattern)]
-
-        def listed() -> Sequence[str]:
-            try:
-                output = self._rclone.once("lsf", "--recursive", "--files-only", *includes, where, where=where)
-            except MissingError:
-                self._check_root(None)
-                if not self._has_folder(""):
-                    return []
-                raise PassingError(f"{where}: changed while it was listed") from None
-            return sorted(output.decode().splitlines())
-
-        return self._rclone.retrying(listed)
-
-    def copy_to(self, directory: Path, names: Sequence[str]) -> None:
-        """Download small objects below `directory` under their own names, in one call; what vanished is left out."""
-        if not names:
-            return
-        where = self._path("")
-        with tempfile.NamedTemporaryFile("w", prefix="holdfast-", encoding="utf-8") as file:
-            file.write("".join(f"{name}\n" for name in names))
-            file.flush()
-            options = ("--files-from-raw", file.name, "--no-traverse", "--ignore-times", "--transfers", str(TRANSFERS))
-            size = len(names) * SMALL_OBJECT_BYTES
-            self._rclone.retrying(
-                lambda: self._rclone.once("copy", *options, where, str(directory), where=where, size=size)
-            )
+    def matching(self, patterns: Sequence[str]) -> Sequence[StoredObject]:
+        """All objects that one of these patterns of rclone takes, in one call; none in a bucket without the cluster."""
+        try:
+            return self.bulk.listing(include=patterns)
+        except MissingError:
+            return self.list("")  # tells a bucket that is empty from one that is not there
 
     def stat(self, name: str, *, cancel: threading.Event | None = None) -> StoredObject | None:
         """The object, or None."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from holdfast.backup.schedule import CLOCKS_DIFFER
@@ -104,11 +102,7 @@ def speaks(config: WatchConfig, host: str, heartbeats: Mapping[str, Heartbeat], 
 def load_heartbeats(store: Store) -> dict[str, Heartbeat]:
     """Every host's last sign; one that is damaged counts as none. Raises StorageError when the store fails."""
     found = {}
-    names = [item.name for item in store.list(FOLDER)]
-    with tempfile.TemporaryDirectory(prefix="holdfast-") as folder:
-        store.copy_to(Path(folder), names)
-        objects = {name: (Path(folder) / name).read_bytes() for name in names if (Path(folder) / name).is_file()}
-    for name, data in objects.items():
+    for name, data in store.bulk.fetch([item.name for item in store.list(FOLDER)]).items():
         try:
             heartbeat = Heartbeat.from_json(data, name)
         except StorageError as error:

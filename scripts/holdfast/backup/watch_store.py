@@ -36,8 +36,9 @@ class Cleanup:
 
 @dataclass(frozen=True)
 class StoreView:
-    """The store as it shows itself at `now`. `archived` is each host's last archived binlog.
+    """The store as it shows itself at `now`. By host: `archived` is its last binlog, `streamed` its stream's last sign.
 
+    `streamed` is None where nothing should be streamed.
     `born`: since when this host watches. `cleanup_seen`: whether this host is the one that cleans up, and so knows.
     """
 
@@ -48,6 +49,7 @@ class StoreView:
     database_hosts: Sequence[str]
     manifests: Sequence[Manifest]
     archived: Mapping[str, datetime]
+    streamed: Mapping[str, datetime] | None
     covered: Coverage
     damaged: Sequence[str]
     drills: Sequence[Drill]
@@ -94,6 +96,25 @@ def overdue(view: StoreView, limits: LimitsConfig) -> Iterator[Finding]:
             f"Run {program} by hand and read what it says.",
             subject=subject,
         )
+
+
+def stream(view: StoreView, limits: LimitsConfig) -> Iterator[Finding]:
+    """The stream of binlogs, of whichever host is the replica. One that lies in the future says nothing."""
+    if view.streamed is None:
+        return
+    signs = [at for at in view.streamed.values() if at - view.now <= CLOCKS_DIFFER]
+    last = max(signs, default=None)
+    if view.now - (last or view.born) <= timedelta(minutes=limits.stream_maximum_age_minutes):
+        return
+    what = "no binlog has ever been streamed to the store"
+    if last is not None:
+        what = f"no binlog was streamed to the store since {format_utc(last)}, {_age(view.now, last)} ago"
+    yield Finding(
+        "stream_stale",
+        what,
+        "If both servers were lost now, all since the last hourly archive would be lost, not a minute.",
+        "See `systemctl status holdfast-binlog-stream` on the replica; nobody streams without a healthy replica.",
+    )
 
 
 def holes(view: StoreView, limits: LimitsConfig) -> Iterator[Finding]:
@@ -242,4 +263,4 @@ def _age(now: datetime, then: datetime) -> str:
     return duration_text((now - then).total_seconds())
 
 
-RULES = (overdue, holes, damage, sizes, drills, cleanup, silent_hosts)
+RULES = (overdue, stream, holes, damage, sizes, drills, cleanup, silent_hosts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from holdfast.backup.engine import StreamOf
 from holdfast.backup.manifest import Manifest
 from holdfast.backup.segments import read_segments
 from holdfast.backup.store import Store
+from holdfast.backup.stream_piece import OpenFile, StreamPiece
 from holdfast.errors import StorageError
 from holdfast.process import run
 
@@ -31,10 +33,27 @@ def stream_of(store: Store, spool: Path, parallel: int) -> StreamOf:
 
 def fetch_binlog(entry: BinlogEntry, store: Store, target: Path, cancel: threading.Event | None = None) -> None:
     """One binlog, decompressed into `target`. Raises StorageError naming an object that is not what was archived."""
+    if not isinstance(entry, OpenFile):
+        _fetch_checked(entry, store, target, cancel)
+        return
+    part = target.with_name(target.name + ".piece")
+    try:
+        with target.open("wb") as whole:
+            for piece in entry.pieces:
+                _fetch_checked(piece, store, part, cancel)
+                with part.open("rb") as file:
+                    shutil.copyfileobj(file, whole)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _fetch_checked(
+    stored: BinlogEntry | StreamPiece, store: Store, target: Path, cancel: threading.Event | None
+) -> None:
     packed = target.with_name(target.name + ".lz4")
     try:
-        store.get(entry.object_name, packed, cancel=cancel)
-        _check(packed, entry.sha256, entry.object_name)
+        store.get(stored.object_name, packed, cancel=cancel)
+        _check(packed, stored.sha256, stored.object_name)
         run(
             ("lz4", "-d", "-q", "-f", str(packed), str(target)),
             name="lz4 -d",
@@ -42,7 +61,7 @@ def fetch_binlog(entry: BinlogEntry, store: Store, target: Path, cancel: threadi
         )
     finally:
         packed.unlink(missing_ok=True)
-    _check(target, entry.content_sha256, f"the content of {entry.object_name}")
+    _check(target, stored.content_sha256, f"the content of {stored.object_name}")
 
 
 def fetch_binlogs(entries: Sequence[BinlogEntry], store: Store, directory: Path, parallel: int) -> list[Path]:

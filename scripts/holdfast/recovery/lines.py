@@ -5,13 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from holdfast.errors import StorageError
 from holdfast.gtid import GtidSet
-
-if TYPE_CHECKING:
-    from holdfast.backup.store import Store
 
 SCHEMA_VERSION = 1
 FOLDER = "state/lines"
@@ -60,9 +56,3 @@ class Line:
                 meaning="It says which transactions were given up; without it a plan could bring them back.",
                 remedy="Restore the object's earlier version, or update the programs on this host.",
             ) from None
-
-
-def load_lines(store: Store) -> list[Line]:
-    """Every line in the store, oldest first. Raises StorageError."""
-    names = [item.name for item in store.list(FOLDER + "/") if item.name.endswith(".json")]
-    return sorted((Line.from_json(store.get_bytes(name), name) for name in names), key=lambda line: line.at)

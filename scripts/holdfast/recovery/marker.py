@@ -29,9 +29,9 @@ class Marker:
 
 
 def identity(plan: Plan) -> str:
-    """The same for the same target, chain and binlogs (pure)."""
+    """The same for the same target, chain and binlogs (pure). A streamed file stays the same when it is archived."""
     parts = [str(plan.target), *(manifest.id for manifest in plan.chain)]
-    parts += [f"{entry.lineage}/{entry.file}/{entry.content_sha256}" for entry in plan.binlogs]
+    parts += [f"{entry.lineage}/{entry.file}" for entry in plan.binlogs]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
