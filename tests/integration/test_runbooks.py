@@ -66,6 +66,7 @@ def test_binlog_archive_failed(backed_up: Lab, tmp_path: Path) -> None:
         "replication_stopped.md",
         "semi_sync_off.md",
         "store_unreachable.md",
+        "stream_stale.md",
         "watch_failed.md",
     ],
 )

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from holdfast.backup.binlogs import BinlogEntry
 from holdfast.backup.manifest import Manifest
+from holdfast.backup.stream_piece import OpenFile, StreamPiece, open_files
 from holdfast.gtid import GtidSet
 from holdfast.recovery.lines import Line
+from holdfast.recovery.marker import identity
 from holdfast.recovery.plan import Plan, PlanError, make_plan
 from holdfast.recovery.plan_backup import plan_of_backup
 from holdfast.recovery.target import BeforeGtid, Last, Target, ToBackup, ToGtid, ToTime, short_name
@@ -259,3 +261,55 @@ def test_a_backup_by_its_name_that_is_not_there_or_not_whole() -> None:
 def test_a_backup_by_its_name_says_what_was_given_up() -> None:
     line = Line("promotion", minute(40), gtids("A:29-31"), "")
     assert "A:29-30".replace("A", A) in plan_of_backup([FULL, INCREMENTAL], [line], ToBackup("inc")).notes[0]
+
+
+def piece(number: int, new: str, at: float) -> StreamPiece:
+    """Piece `number` of db1/6, which is open; it follows FILES."""
+    return StreamPiece(
+        lineage="db1", server_uuid=A, host="db1", file="binlog.000006", number=number, start=number - 1, end=number,
+        stored_size=1, sha256="", content_sha256="", previous_gtids=gtids("A:1-50"), gtids=gtids(new),
+        first_time=minute(at), last_time=minute(at), server_version="9.7.4", taken_at=minute(at),
+    )  # fmt: skip
+
+
+PIECES = [piece(1, "A:51-60", 55), piece(2, "A:61-70", 65), piece(3, "A:71", 66)]
+
+
+def opened(pieces: list[StreamPiece], *lost: int) -> list[OpenFile]:
+    return open_files(pieces, {one.object_name for one in pieces if one.number not in lost})[0]
+
+
+@pytest.mark.parametrize(
+    ("target", "lost", "files"),
+    [
+        (Last(), (), ["db1/4", "db1/5", "db1/6"]),
+        (ToTime(minute(60)), (), ["db1/4", "db1/5", "db1/6"]),
+        (ToGtid(A, 71), (), ["db1/4", "db1/5", "db1/6"]),
+        (ToGtid(A, 60), (2,), ["db1/4", "db1/5", "db1/6"]),
+        (BeforeGtid(A, 45), (), ["db1/4", "db1/5"]),
+        (Last(), (1,), ["db1/4", "db1/5"]),
+    ],
+)
+def test_what_was_streamed_is_the_end_of_the_way(target: Target, lost: tuple[int, ...], files: list[str]) -> None:
+    plan = make_plan([FULL, INCREMENTAL], [*FILES, *opened(PIECES, *lost)], [], target)
+    assert names(plan) == (["full", "inc"], files)
+
+
+@pytest.mark.parametrize(("target", "words"), [(ToGtid(A, 61), "no archived"), (ToTime(minute(64)), "after the last")])
+def test_beyond_a_missing_piece_nothing_is_restored(target: Target, words: str) -> None:
+    with pytest.raises(PlanError, match=words):
+        make_plan([FULL, INCREMENTAL], [*FILES, *opened(PIECES, 2)], [], target)
+
+
+def test_pieces_of_a_file_whose_predecessors_are_missing_are_a_hole() -> None:
+    with pytest.raises(PlanError, match="a hole: 10 transactions"):
+        make_plan([FULL, INCREMENTAL], [*FILES[:4], *opened(PIECES)], [], ToGtid(A, 71))
+
+
+def test_a_streamed_file_makes_the_same_plan_when_it_is_archived() -> None:
+    """Or a restore to the last moment could not be run again an hour later."""
+    closed = binlog("db1/6", "A:1-50", "A:51-71", 55, 66)
+    streamed, archived = (
+        make_plan([FULL, INCREMENTAL], [*FILES, one], [], ToGtid(A, 71)) for one in (*opened(PIECES), closed)
+    )
+    assert identity(streamed) == identity(archived)

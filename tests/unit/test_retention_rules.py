@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from holdfast.backup import retention_backups, retention_binlogs
+from holdfast.backup.binlog_index import Index
 from holdfast.backup.binlogs import BinlogEntry
 from holdfast.backup.bulk import Moment
 from holdfast.backup.drills import Drill
@@ -20,11 +21,12 @@ from holdfast.backup.retention_backups import week_of
 from holdfast.backup.retention_refusals import Case, refusals
 from holdfast.backup.segments import Segment
 from holdfast.backup.store import StoredObject
+from holdfast.backup.stream_piece import StreamPiece, open_files
 from holdfast.config import parse
 from holdfast.config_retention import RetentionConfig
 from holdfast.errors import ConfigurationError
 from holdfast.recovery.lines import Line
-from support.backups import START, entry, full, gtids, incremental
+from support.backups import START, entry, full, gtids, incremental, streamed
 from support.histories import BERLIN, History
 
 DAY = 24.0
@@ -376,3 +378,97 @@ def test_a_drill_is_read_as_it_was_written() -> None:
     drill = Drill(datetime(2026, 11, 1, 3, 0, tzinfo=UTC), "x", True, "db1", "all tables equal")
     assert drill.name == "state/drills/20261101T030000Z.json"
     assert Drill.from_json(drill.to_json(), drill.name) == drill
+
+
+def streams(number: int, days_ago: float, count: int = 2, **changes: Any) -> list[StreamPiece]:
+    """The pieces of a file, each with a transaction of its own from 1000 on."""
+    hours = (100 - days_ago) * DAY
+    return [
+        streamed(number, 1000 + n, "A:1-1000", f"A:{1000 + n}", hours=hours, **changes) for n in range(1, count + 1)
+    ]
+
+
+def with_streams(held: Held, *pieces: StreamPiece, indexes: Sequence[Index] = ()) -> Held:
+    objects = [
+        StoredObject(name, size, piece.taken_at)
+        for piece in pieces
+        for name, size in ((piece.object_name, piece.stored_size), (piece.record_name, 10))
+    ]
+    objects += [StoredObject(index.name, 10, NOW) for index in indexes]
+    files, _ = open_files(pieces, {item.name for item in objects})
+    return replace(held, objects=[*held.objects, *objects], open_files=files, indexes=indexes)
+
+
+STREAMED = "stream/" + binlog(30).partition("/")[2]
+
+
+def test_pieces_go_once_the_archive_has_their_file(policy: RetentionConfig) -> None:
+    archived = file(30, "A:1-1000", "A:1001-1050", 3)
+    held = with_streams(store(*FRESH, archived), *streams(30, 3))
+    assert gone(held, policy) == [STREAMED]
+    found = decided(held, policy)[STREAMED]
+    assert (found.kind, found.reason) == ("streamed pieces", f"superseded by {archived.object_name}")
+    assert len(found.objects) == 4
+
+
+def test_pieces_stay_while_the_archive_has_only_a_part_of_their_file(policy: RetentionConfig) -> None:
+    archived = file(30, "A:1-1000", "A:1001-1050", 3)
+    held = with_streams(store(*FRESH, archived), *streams(30, 3))
+    for damage in ("gone", "cut"):
+        objects = [item for item in held.objects if item.name != archived.object_name]
+        if damage == "cut":
+            objects.append(StoredObject(archived.object_name, archived.stored_size - 1, NOW))
+        assert not decided(replace(held, objects=objects), policy)[STREAMED].delete
+
+
+@pytest.mark.parametrize(
+    ("days_ago", "lock", "goes"), [(1.9, 0, False), (2.1, 0, True), (7.5, 7, False), (8.1, 7, True)]
+)
+def test_young_and_locked_pieces_wait(policy: RetentionConfig, days_ago: float, lock: int, goes: bool) -> None:
+    held = with_streams(store(*FRESH, file(30, "A:1-1000", "A:1001-1050", 1)), *streams(30, days_ago))
+    found = decided(held, replace(policy, object_lock_days=lock))[STREAMED]
+    assert found.delete == goes
+    assert found.reason.endswith("but young") != goes
+
+
+@pytest.mark.parametrize(
+    ("days_ago", "goes", "reason"),
+    [
+        (29, False, "not archived as a whole, and of the last 30 days"),
+        (31, True, "older than 30 days, and what moments since"),
+    ],
+)
+def test_what_was_streamed_and_never_archived_stays_as_a_file_would(
+    policy: RetentionConfig, days_ago: float, goes: bool, reason: str
+) -> None:
+    """The server was lost before it closed the file: these pieces are all that there is of it."""
+    newest = [replace(item, gtid_contained=gtids("A:1-2000"), gtid_upper=gtids("A:1-2000")) for item in FRESH]
+    old = base("old", 32, "A:1-2000")
+    found = decided(with_streams(store(*newest, old), *streams(30, days_ago)), policy)[STREAMED]
+    assert (found.delete, reason in found.reason) == (goes, True), found.reason
+
+
+def test_what_was_streamed_and_a_base_lacks_stays(policy: RetentionConfig) -> None:
+    old = base("old", 31, "A:1-1000")
+    found = decided(with_streams(store(*FRESH, old), *streams(30, 30.9)), policy)[STREAMED]
+    assert (found.delete, found.reason) == (False, "not archived as a whole, and goes on after old")
+
+
+def test_pieces_of_which_no_record_can_be_read_stay(policy: RetentionConfig) -> None:
+    held = with_streams(store(*FRESH), *streams(30, 60))
+    assert not decided(replace(held, open_files=()), policy)[STREAMED].delete
+
+
+def test_an_index_goes_with_the_first_of_its_entries(policy: RetentionConfig) -> None:
+    bases = [replace(item, gtid_contained=gtids("A:1-2000"), gtid_upper=gtids("A:1-2000")) for item in FRESH]
+    bases.append(base("old", 40, "A:1-2000"))
+    old, edge = file(1, "A:1-10", "A:11-20", 32), file(2, "A:1-20", "A:21-30", 31.99)
+    young = file(3, "A:1-30", "A:31-40", 5)
+    first, second = (
+        Index(item[0].lineage, f"{item[0].archived_at:%Y%m%d}", tuple(item)) for item in ([old, edge], [young])
+    )
+    held = with_streams(store(*bases, old, edge, young), indexes=[first, second])
+    assert gone(held, policy) == [first.name, binlog(1), binlog(2)]
+    assert decided(held, policy)[second.name].reason == "all of its entries stay"
+    unread = replace(held, indexes=[second])
+    assert not decided(unread, policy)[first.name].delete

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -19,6 +20,7 @@ from holdfast.backup.archive_pieces import fold
 from holdfast.backup.manifest import Manifest
 from holdfast.backup.schedule import next_backups
 from holdfast.backup.status_strip import stretches, strip
+from holdfast.backup.stream_sign import StreamSign
 from holdfast.process import run
 from support.backups import OTHER, START, entry, full, gtids, incremental
 
@@ -240,3 +242,36 @@ def test_next_runs(now: str, incremental_at: str, full_at: str) -> None:
     at = datetime.fromisoformat("2026-01-01T02:00").time()
     found = next_backups(moment, ZoneInfo("Europe/Berlin"), "sunday", at)
     assert [found["incremental"], found["full"]] == expected
+
+
+def streaming(minutes_ago: float, reached: str, **changes: Any) -> status.Status:
+    """GOOD, with the sign of a stream so long ago."""
+    sign = StreamSign("db2", NOW - timedelta(minutes=minutes_ago), "line-2", "binlog.000999", 4, gtids(reached))
+    archive = replace(GOOD.archive, signs=[sign])
+    return status.look("lab", NOW, archive, streams=True, **changes)
+
+
+LAST = DAYS * 240 + 61  # what the archive has
+
+
+def test_what_would_be_lost_now_is_measured_by_the_streams_sign() -> None:
+    seen = streaming(1, f"A:1-{LAST}")
+    assert status.rpo_seconds(seen) == 64
+    assert status.restorable_until(seen) == NOW - timedelta(seconds=64)
+    assert not status.problems(seen)
+    assert "the last 1 min 4 s would be lost" in status_text.text(seen)
+    assert "stream db2" in status_text.text(seen)
+    assert 'holdfast_backup_rpo_seconds{cluster="lab"} 64' in status_metrics.metrics(seen)
+
+
+def test_a_sign_that_claims_more_than_the_store_has_is_not_believed() -> None:
+    assert status.rpo_seconds(streaming(1, f"A:1-{LAST + 1}")) == status.rpo_seconds(GOOD)
+
+
+def test_a_stream_that_stands_still_is_told() -> None:
+    (problem,) = status.problems(streaming(16, f"A:1-{LAST}"))
+    assert problem.startswith("no binlog was streamed since ") and problem.endswith("for 16 min 0 s")
+    seen_then = streaming(16, f"A:1-{LAST}", seen_at=NOW - timedelta(minutes=15))
+    assert not status.problems(seen_then), "it was well when the store was looked at"
+    (problem,) = status.problems(replace(GOOD, streams=True))
+    assert problem.startswith("no binlog has been streamed yet")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 from holdfast.backup.archive_pieces import Piece, fold, numbers_in, numbers_text, piece_document, piece_of
@@ -37,7 +37,8 @@ class Day:
 
     def to_text(self) -> str:
         """The day as it is remembered."""
-        return json.dumps({**self.__dict__, "pieces": [piece_document(piece) for piece in self.pieces]})
+        document = {field.name: getattr(self, field.name) for field in fields(self)}
+        return json.dumps({**document, "pieces": [piece_document(piece) for piece in self.pieces]})
 
     @staticmethod
     def from_text(text: str) -> Day:
