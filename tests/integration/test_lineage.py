@@ -60,6 +60,9 @@ class TestPromotion:
             newest = incremental(site, lab.db1)
             assert (newest["type"], newest["host"]) == ("full", "db1")
             assert "full instead of incremental" in said(site, lab.db1), "it does not say why"
+            site.run(lab.db2, "mysql-binlog-stream", "--once", expect=75)
+            site.run(lab.db1, "mysql-binlog-stream", "--once")
+            assert site.json("state/stream/db1.json")["host"] == "db1", "the stream follows the role"
         finally:
             swap_roles(pair)
 

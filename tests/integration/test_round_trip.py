@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -114,3 +115,50 @@ def test_a_run_that_was_killed_can_be_run_again(shop: Workload, restored: Restor
     restored.kill_half_way("--last")
     restored.run("--last")
     assert_exact(shop, restored, story.last_binlogs_began, story.last_binlogs_ended)
+
+
+class TestStream:
+    """What no file of the archive has yet: pieces of the replica's open binlog. Last, as they change what is last."""
+
+    def test_to_the_last_moment_that_was_streamed(
+        self, lab: Lab, site: Site, shop: Workload, restored: Restored, story: Story
+    ) -> None:
+        files = [host.sql("SHOW BINARY LOGS") for host in lab.servers]
+        site.run(lab.db1, "mysql-binlog-stream", "--once", expect=75)  # the primary's turn never comes
+        site.run(lab.db2, "mysql-binlog-stream", "--once")
+        shop.write_for(100)
+        began = time.time()
+        lab.wait_for_replica()
+        said = site.run(lab.db2, "mysql-binlog-stream", "--once").out
+        ended = time.time()
+        assert said.startswith("stream/") and "000002.json" in said
+        seen = json.loads(site.run(lab.db2, "mysql-backup-status", "--json").out)
+        assert seen["rpo_seconds"] < 10 and datetime.fromisoformat(seen["restorable_until"]).timestamp() > began - 2
+        shop.write_for(20)  # nobody has these but the two servers
+        assert [len(host.sql("SHOW BINARY LOGS")) for host in lab.servers] == [len(names) for names in files]
+        restored.run("--last")
+        assert_exact(shop, restored, began, ended)
+        assert began > story.last_binlogs_ended
+
+    def test_a_changed_piece_is_refused(self, site: Site, lab: Lab, restored: Restored) -> None:
+        first = next(name for name in site.objects(r"^stream/.*\.000001\.lz4$"))
+        content = site.rclone(lab.db2, "cat", f"{site.remote}/{first}").out
+        site.rclone(lab.db2, "rcat", f"{site.remote}/{first}", stdin=b"x" * max(1, len(content.encode())))
+        refused = restored.run("--last", expect=5)
+        assert f"{first} is not what was archived" in refused.text
+
+    def test_a_missing_piece_ends_what_can_be_restored(self, site: Site, lab: Lab) -> None:
+        (second,) = site.objects(r"^stream/.*\.000002\.lz4$")
+        site.rclone(lab.db2, "deletefile", f"{site.remote}/{second}")
+        name = second.removesuffix(".lz4")
+        assert f"note        {name} is missing" in site.run(lab.db2, "mysql-restore", "plan", "--last").out
+        seen = json.loads(site.run(lab.db2, "mysql-backup-status", "--json").out)
+        assert any(f"{name} is missing" in problem for problem in seen["problems"])
+
+    def test_the_closed_file_takes_the_pieces_place(
+        self, lab: Lab, site: Site, shop: Workload, restored: Restored
+    ) -> None:
+        began = time.time()
+        site.run(lab.db2, "mysql-backup-binlogs")
+        restored.run("--last")
+        assert_exact(shop, restored, began, time.time())

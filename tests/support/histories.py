@@ -18,6 +18,7 @@ from holdfast.backup.manifest import Manifest, backup_id
 from holdfast.backup.retention import Held
 from holdfast.backup.segments import Segment
 from holdfast.backup.store import StoredObject
+from holdfast.backup.stream_piece import FOLDER, OpenFile, StreamPiece, open_files
 from holdfast.clock import compact_utc
 from holdfast.gtid import GtidSet
 from holdfast.recovery.lines import Line
@@ -52,6 +53,7 @@ class History:
     entries: list[BinlogEntry] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     drills: list[Drill] = field(default_factory=list)
+    pieces: list[StreamPiece] = field(default_factory=list)
     lost_segments: set[str] = field(default_factory=set)
     stray: set[Transaction] = field(default_factory=set)
     truths: list[tuple[datetime, list[tuple[datetime, Transaction]]]] = field(default_factory=list)
@@ -59,7 +61,14 @@ class History:
     @property
     def held(self) -> Held:
         """The store, listed and read."""
-        return Held(self.objects(), self.manifests, self.entries, self.lines, self.drills)
+        return Held(self.objects(), self.manifests, self.entries, self.lines, self.drills, self.open_files)
+
+    @property
+    def open_files(self) -> list[OpenFile]:
+        """What was streamed of files that the archive never got."""
+        archived = {(item.lineage, item.file) for item in self.entries}
+        live = [piece for piece in self.pieces if (piece.lineage, piece.file) not in archived]
+        return open_files(live, {piece.object_name for piece in live})[0]
 
     def objects(self) -> list[StoredObject]:
         """One listing."""
@@ -72,15 +81,19 @@ class History:
         for item in self.entries:
             found.append(StoredObject(item.entry_name, 10, item.archived_at))
             found.append(StoredObject(item.object_name, item.stored_size, item.archived_at))
+        for piece in self.pieces:
+            found.append(StoredObject(piece.record_name, 10, piece.taken_at))
+            found.append(StoredObject(piece.object_name, piece.stored_size, piece.taken_at))
         return sorted(found, key=lambda item: item.name)
 
     def without(self, names: Iterable[str]) -> History:
-        """The same after these backups (by id) and binlogs (by name without ending) are gone."""
+        """The same after these backups (by id), binlogs (by name without ending) and streamed files are gone."""
         gone = set(names)
         return replace(
             self,
             manifests=[item for item in self.manifests if item.id not in gone],
             entries=[item for item in self.entries if item.entry_name.removesuffix(".json") not in gone],
+            pieces=[item for item in self.pieces if f"{FOLDER}/{item.lineage}/{item.file}" not in gone],
         )
 
     def truth(self, at: datetime) -> set[Transaction]:
@@ -90,7 +103,8 @@ class History:
 
     def restorable(self, moments: Iterable[datetime]) -> set[datetime]:
         """The moments at which some whole chain, and the files that are there, make up the truth."""
-        archived = {transaction for item in self.entries for transaction in members(item.gtids)}
+        files = [*self.entries, *self.open_files]
+        archived = {transaction for item in files for transaction in members(item.gtids)}
         contents = [
             (item.finished_at + timedelta(seconds=1), members(item.gtid_contained) - self.stray)
             for item in self.manifests
@@ -208,9 +222,35 @@ class Story:
         )
         if not lost:
             self.history.entries.append(made)
+        if new and server is not self.servers[self.primary] and self.random.random() < 0.8:
+            self._stream(server, made)
         server.number += 1
         server.before |= new
         server.open_file = []
+
+    def _stream(self, server: Server, made: BinlogEntry) -> None:
+        """What the stream had of that file: a transaction a piece, perhaps not the last ones."""
+        done = server.open_file[: self.random.randint(1, len(server.open_file))]
+        for number, (at, transaction) in enumerate(done, 1):
+            piece = StreamPiece(
+                lineage=made.lineage,
+                server_uuid=made.server_uuid,
+                host=made.host,
+                file=made.file,
+                number=number,
+                start=number - 1,
+                end=number,
+                stored_size=10,
+                sha256="",
+                content_sha256="",
+                previous_gtids=made.previous_gtids,
+                gtids=gtid_set([transaction]),
+                first_time=at,
+                last_time=at,
+                server_version=made.server_version,
+                taken_at=at,
+            )
+            self.history.pieces.append(piece)
 
     def _backup(self, sunday: bool) -> None:
         if self._chance(0.15):

@@ -16,6 +16,7 @@ from support.hosts import Host, Lab, Result
 
 CONFIGURATION = "/etc/holdfast/config.yml"
 BASE = "/var/lib/holdfast"
+STREAM_UNIT = "holdfast-binlog-stream.service"
 Overrides = Mapping[str, Any]
 
 
@@ -45,10 +46,12 @@ class Site:
     def install(self) -> None:
         """Remove what an earlier run left, in the store too; make folders and configuration on both servers.
 
-        Old binlogs are purged: each site would archive all of them again.
+        Old binlogs are purged: each site would archive all of them again. The hosts' own stream rests meanwhile: tests
+        count and kill processes by what they are called.
         """
         self.lab.wait_for_replica()
         for host in self.lab.servers:
+            host.run("systemctl", "stop", STREAM_UNIT)
             host.sql("FLUSH BINARY LOGS; PURGE BINARY LOGS BEFORE NOW(6)")
             self.configure(host)
             host.shell(
@@ -63,6 +66,7 @@ class Site:
         self.rclone(self.lab.db2, "purge", self.remote, check=False)
         for host in self.lab.servers:
             host.run("rm", "-rf", self.folder, f"{self.folder}/staging", f"{self.folder}/restore", self.path())
+            host.run("systemctl", "start", STREAM_UNIT)
 
     def path(self, variant: str = "") -> str:
         """Return the path of the site's configuration on a host, or of a variant of it."""

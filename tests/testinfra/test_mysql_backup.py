@@ -56,6 +56,15 @@ def test_cron_runs_and_knows_the_jobs(host: Any) -> None:
     assert "0 2 * * 0 root mysql-backup-full" in jobs.content_string
 
 
+def test_the_stream_runs_on_both_hosts_and_one_of_them_streams(host: Any) -> None:
+    unit = host.service("holdfast-binlog-stream")
+    assert unit.is_running and unit.is_enabled
+    signs = f"{RCLONE} lsf offsite:lab/state/stream"
+    assert host.run(f"for i in $(seq 60); do {signs} | grep -q json && exit 0; sleep 1; done; exit 1").rc == 0
+    refused = "journalctl -u holdfast-binlog-stream --no-pager | grep -i 'permission denied\\|not permitted'"
+    assert host.run(refused).stdout == "", "the unit's sandbox is too narrow"
+
+
 def test_the_backup_account_logs_in_with_its_file(host: Any) -> None:
     query = "mysql --defaults-file=/etc/holdfast/secrets/mysql-backup.cnf -N -e 'SELECT CURRENT_USER()'"
     assert host.check_output(query) == "holdfast_backup@localhost"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -11,7 +12,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from holdfast.backup import retention, retention_backups, retention_binlogs
-from holdfast.backup.retention import deletions
+from holdfast.backup.retention import Decision, deletions
+from holdfast.backup.store import StoredObject
 from holdfast.config_retention import RetentionConfig
 from holdfast.recovery.plan import PlanError, make_plan
 from holdfast.recovery.target import ToTime
@@ -37,7 +39,7 @@ POLICY = RetentionConfig(
 def planned(history: History, at: Any) -> bool:
     """Whether the restore's own planner finds a way."""
     try:
-        make_plan(history.manifests, history.entries, history.lines, ToTime(at))
+        make_plan(history.manifests, [*history.entries, *history.open_files], history.lines, ToTime(at))
     except PlanError:
         return False
     return True
@@ -143,6 +145,10 @@ def left_out(rules: tuple[Any, ...], number: int) -> tuple[Any, ...]:
     return tuple(rule for place, rule in enumerate(rules) if place != number)
 
 
+def all_pieces_go(view: Any, held: Any, streamed: Mapping[str, Sequence[StoredObject]]) -> list[Decision]:
+    return [Decision(retention.PIECES, key, tuple(objects), True, "old") for key, objects in streamed.items()]
+
+
 # What the other rules make up for in all but odd cases is in test_retention_rules.py.
 MUTANTS: dict[str, tuple[Any, str, Any]] = {
     **{
@@ -152,6 +158,7 @@ MUTANTS: dict[str, tuple[Any, str, Any]] = {
     "without parents": (retention_backups, "parents", lambda view, reasons: reasons),
     "without binlogs by date": (retention_binlogs, "RULES", left_out(retention_binlogs.RULES, 0)),
     "without binlogs of the base": (retention_binlogs, "RULES", retention_binlogs.RULES[:1]),
+    "without what was streamed alone": (retention, "_streamed", all_pieces_go),
     "with segments that are missing": (retention, "intact", lambda manifests, _: {item.id for item in manifests}),
 }
 

@@ -20,6 +20,7 @@ from holdfast.errors import StorageError, ToolError, UsageError
 from holdfast.process import Pipeline, Stage
 
 CHUNK_BYTES = 1 << 20
+ONE_CALL = ("--recursive", "--files-only", "--no-mimetype", "--use-server-modtime")  # S3 tells others one by one
 
 
 class Store:
@@ -123,9 +124,7 @@ class Store:
 
         def entries() -> Any:
             try:
-                return json.loads(
-                    self._rclone.once("lsjson", "--recursive", "--files-only", "--no-mimetype", where, where=where)
-                )
+                return json.loads(self._rclone.once("lsjson", *ONE_CALL, where, where=where))
             except MissingError:
                 self._check_root(None)
                 if not self._has_folder(prefix):
