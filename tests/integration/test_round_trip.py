@@ -141,14 +141,14 @@ class TestStream:
         assert began > story.last_binlogs_ended
 
     def test_a_changed_piece_is_refused(self, site: Site, lab: Lab, restored: Restored) -> None:
-        first = next(name for name in site.objects(r"^stream/.*\.000001\.lz4$"))
+        first = next(name for name in site.objects(r"^stream/.*/000001\.lz4$"))
         content = site.rclone(lab.db2, "cat", f"{site.remote}/{first}").out
         site.rclone(lab.db2, "rcat", f"{site.remote}/{first}", stdin=b"x" * max(1, len(content.encode())))
         refused = restored.run("--last", expect=5)
         assert f"{first} is not what was archived" in refused.text
 
     def test_a_missing_piece_ends_what_can_be_restored(self, site: Site, lab: Lab) -> None:
-        (second,) = site.objects(r"^stream/.*\.000002\.lz4$")
+        (second,) = site.objects(r"^stream/.*/000002\.lz4$")
         site.rclone(lab.db2, "deletefile", f"{site.remote}/{second}")
         name = second.removesuffix(".lz4")
         assert f"note        {name} is missing" in site.run(lab.db2, "mysql-restore", "plan", "--last").out

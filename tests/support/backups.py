@@ -175,6 +175,10 @@ class MemoryStore:
     def listing(self, prefix: str = "") -> Sequence[StoredObject]:
         return self.list(prefix)
 
+    def folders(self, prefix: str, *, depth: int) -> Sequence[str]:
+        inside = [name.removeprefix(f"{prefix}/").split("/") for name in self.objects if name.startswith(f"{prefix}/")]
+        return sorted({"/".join(parts[:depth]) for parts in inside if len(parts) > depth})
+
     def fetch(self, names: Sequence[str]) -> dict[str, bytes]:
         return {name: self.objects[name] for name in names if name in self.objects}
 

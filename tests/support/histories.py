@@ -18,7 +18,7 @@ from holdfast.backup.manifest import Manifest, backup_id
 from holdfast.backup.retention import Held
 from holdfast.backup.segments import Segment
 from holdfast.backup.store import StoredObject
-from holdfast.backup.stream_piece import FOLDER, OpenFile, StreamPiece, open_files
+from holdfast.backup.stream_piece import OpenFile, StreamPiece, folder_of, open_files
 from holdfast.clock import compact_utc
 from holdfast.gtid import GtidSet
 from holdfast.recovery.lines import Line
@@ -93,7 +93,7 @@ class History:
             self,
             manifests=[item for item in self.manifests if item.id not in gone],
             entries=[item for item in self.entries if item.entry_name.removesuffix(".json") not in gone],
-            pieces=[item for item in self.pieces if f"{FOLDER}/{item.lineage}/{item.file}" not in gone],
+            pieces=[item for item in self.pieces if folder_of(item.lineage, item.file) not in gone],
         )
 
     def truth(self, at: datetime) -> set[Transaction]:

@@ -14,9 +14,9 @@ import pytest
 
 from holdfast.backup import binlogs, stream
 from holdfast.backup.binlogs import archive
-from holdfast.backup.stream import Stream, serve, visible_bytes, where_to_begin
+from holdfast.backup.stream import Stream, not_archived, serve, visible_bytes
 from holdfast.backup.stream_cut import copy_stretch, next_stretch
-from holdfast.backup.stream_piece import StreamPiece, file_of, live_records, open_files
+from holdfast.backup.stream_piece import StreamPiece, file_of, list_live, live_records, open_files
 from holdfast.backup.stream_sign import StreamSign
 from holdfast.binlog import summarise
 from holdfast.cluster import ReplicaChannel, ServerState
@@ -148,7 +148,7 @@ def whole(store: MemoryStore, number: int) -> tuple[bytes, GtidSet]:
     records = [
         StreamPiece.from_json(store.objects[name], name)
         for name in live_records(store.objects)
-        if f"binlog.{number:06d}." in name
+        if f"binlog.{number:06d}/" in name
     ]
     files, problems = open_files(records, store.objects)
     assert not problems
@@ -172,7 +172,7 @@ def test_each_turn_stores_what_is_new_and_says_how_far_it_came(
     sign = StreamSign.from_json(store.objects[name], name)
     assert (sign.at, sign.reached) == (START, START - timedelta(seconds=3))
     assert sign.gtid_executed == gtids("A:1-3")
-    lz4, record = [f"stream/{LINE}/binlog.000001.000001.{ending}" for ending in ("lz4", "json")]
+    lz4, record = [f"stream/{LINE}/binlog.000001/000001.{ending}" for ending in ("lz4", "json")]
     assert store.order.index(lz4) < store.order.index(record), "the record counts, so it comes last"
     assert whole(store, 1)[1] == gtids("A:1-3")
 
@@ -253,7 +253,7 @@ def test_a_new_process_goes_on_where_the_old_one_was(
 ) -> None:
     server.commit(1, 2)
     turn(streaming, server)
-    store.objects[f"stream/{LINE}/binlog.000001.000002.lz4"] = b"what a killed turn left"
+    store.objects[f"stream/{LINE}/binlog.000001/000002.lz4"] = b"what a killed turn left"
     server.commit(3)
     assert turn(Stream(config, store.store, lambda: START), server) == ["1.2 3"]
     server.rotate()
@@ -303,7 +303,7 @@ def test_a_failed_upload_is_made_up_for_at_the_next_turn(streaming: Stream, serv
     server.commit(1)
     turn(streaming, server)
     server.commit(2)
-    store.refuse = {f"stream/{LINE}/binlog.000001.000002.json"}
+    store.refuse = {f"stream/{LINE}/binlog.000001/000002.json"}
     with pytest.raises(StorageError):
         turn(streaming, server)
     store.refuse = set()
@@ -364,9 +364,9 @@ def test_a_restore_reads_the_pieces_and_refuses_one_that_was_changed(
     [
         ((), 3, ""),
         (("json", 3), 2, ""),  # as if the turn had not ended
-        (("lz4", 3), 2, "binlog.000030.000003 is missing"),
-        (("lz4", 2), 1, "binlog.000030.000002 is missing"),
-        (("json", 2), 1, "binlog.000030.000002 is missing"),
+        (("lz4", 3), 2, "binlog.000030/000003 is missing"),
+        (("lz4", 2), 1, "binlog.000030/000002 is missing"),
+        (("json", 2), 1, "binlog.000030/000002 is missing"),
         (("json", 1), 0, "none of its pieces counts"),
     ],
 )
@@ -376,7 +376,7 @@ def test_a_file_counts_as_far_as_no_piece_is_missing(
     pieces = [streamed(30, n, "A:1-300", f"A:{n}", hours=n) for n in (301, 302, 303)]
     stored = {name for piece in pieces for name in (piece.object_name, piece.record_name)}
     if missing:
-        stored.remove(f"stream/{LINEAGE}/binlog.000030.{missing[1]:06d}.{missing[0]}")
+        stored.remove(f"stream/{LINEAGE}/binlog.000030/{missing[1]:06d}.{missing[0]}")
     read = [piece for piece in pieces if piece.record_name in stored]
     files, problems = open_files(reversed(read), stored)
     assert [len(file.pieces) for file in files] == ([kept] if kept else [])
@@ -397,7 +397,7 @@ def test_pieces_that_do_not_meet_are_no_file() -> None:
 
 def test_records_count_until_the_archive_has_the_file() -> None:
     one, other = streamed(30, 301, "A:1-300", "A:301", hours=1), streamed(31, 303, "A:1-302", "A:303", hours=2)
-    stored = {one.record_name, one.object_name, other.record_name, "stream/x", "stream/a/b.json", "stream/a/b.c.json"}
+    stored = {one.record_name, one.object_name, other.record_name, "stream/x", "stream/a/b/1.json", "stream/a/b.json"}
     assert live_records(stored) == [one.record_name, other.record_name]
     assert live_records(stored | {entry(30, "", "A:1", hours=None).entry_name}) == [other.record_name]
 
@@ -406,39 +406,41 @@ def test_records_count_until_the_archive_has_the_file() -> None:
 def test_a_damaged_record_does_not_count(damage: Callable[[bytes], bytes]) -> None:
     piece = streamed(30, 301, "A:1-300", "A:301", hours=1)
     assert StreamPiece.from_json(piece.to_json(), piece.record_name) == piece
-    with pytest.raises(StorageError, match=r"binlog\.000030\.000001\.json"):
+    with pytest.raises(StorageError, match=r"binlog\.000030/000001\.json"):
         StreamPiece.from_json(damage(piece.to_json()), piece.record_name)
     with pytest.raises(StorageError, match="says that it is"):
         StreamPiece.from_json(piece.to_json(), piece.record_name.replace("030", "031"))
 
 
 @pytest.mark.parametrize(
-    ("archived", "records", "expected"),
+    ("archived", "left"),
     [
-        ([], [], (1, None)),
-        ([1], [], (2, None)),
-        ([1, 2, 3], [], (3, None)),  # cannot be: the open file is never archived
-        ([], [(1, 1), (1, 2), (2, 1)], (2, 1)),
-        ([1], [(1, 1), (1, 2)], (2, None)),
-        ([1], [(2, 9), (2, 10)], (2, 10)),
-        ([], [(1, 3), (7, 1)], (1, 3)),
+        ([], [1, 2, 3]),
+        ([1], [2, 3]),
+        ([2], [3]),  # what comes before is the hourly job's to make up for
+        ([1, 2, 3], [3]),  # cannot be: the open file is never archived
     ],
 )
-def test_where_to_begin(archived: list[int], records: list[tuple[int, int]], expected: tuple[int, int | None]) -> None:
+def test_what_is_not_archived(archived: list[int], left: list[int]) -> None:
     files = [f"binlog.{number:06d}" for number in (1, 2, 3)]
     entries = [f"binlogs/x/binlog.{number:06d}.{ending}" for number in archived for ending in ("lz4", "json")]
-    streams = [f"stream/x/binlog.{file:06d}.{piece:06d}.{end}" for file, piece in records for end in ("lz4", "json")]
-    file, record = where_to_begin(files, [*entries, "binlogs/x/20261122.index"], streams)
-    number, piece = expected
-    assert (file, record) == (
-        files[number - 1],
-        None if piece is None else f"stream/x/binlog.{number:06d}.{piece:06d}.json",
-    )
+    found = not_archived(files, [*entries, "binlogs/x/20261122.index", "binlogs/x/binlog.000009.lz4"])
+    assert found == [f"binlog.{number:06d}" for number in left]
+
+
+def test_only_folders_of_files_that_are_not_archived_are_listed() -> None:
+    store = MemoryStore()
+    one, other = streamed(30, 301, "A:1-300", "A:301", hours=1), streamed(31, 303, "A:1-302", "A:303", hours=2)
+    for piece in (one, other):
+        store.objects |= {piece.object_name: b"", piece.record_name: b""}
+    archived = {entry(30, "", "A:1", hours=None).entry_name}
+    assert [item.name for item in list_live(store.store, archived)] == [other.record_name, other.object_name]
+    assert len(list_live(store.store, ())) == 4
 
 
 def test_names() -> None:
-    assert file_of("stream/x/binlog.000001.000012.lz4") == ("x", "binlog.000001")
-    for name in ("stream/x/binlog.000001.lz4", "binlogs/x/binlog.000001.000012.lz4", "stream/x/a.b.lz4", "stream/x"):
+    assert file_of("stream/x/binlog.000001/000012.lz4") == ("x", "binlog.000001")
+    for name in ("stream/x/binlog.000001.lz4", "binlogs/x/binlog.000001/000012.lz4", "stream/x/a.b/1.lz4", "stream/x"):
         with pytest.raises(ValueError):  # noqa: PT011
             file_of(name)
 

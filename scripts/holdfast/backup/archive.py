@@ -24,7 +24,7 @@ from holdfast.backup.indexed_day import DAYS
 from holdfast.backup.lineage import sequence_of
 from holdfast.backup.manifest import Manifest, from_document, is_manifest, read_manifest
 from holdfast.backup.store import Store
-from holdfast.backup.stream_piece import OpenFile, StreamPiece, live_records, open_files
+from holdfast.backup.stream_piece import OpenFile, StreamPiece, list_live, live_records, open_files
 from holdfast.backup.stream_sign import StreamSign
 from holdfast.errors import StorageError
 
@@ -33,7 +33,6 @@ PATTERNS = (
     "/backups/*/manifest.json",
     "/binlogs/*/*.json",
     f"/binlogs/*/*{binlog_index.ENDING}",
-    "/stream/*/*",
     "/state/stream/*.json",
     "/state/drills/*.json",
 )
@@ -72,7 +71,7 @@ class Archive:
 def look(store: Store, state_directory: Path) -> Archive:
     """List the store, fetch what is not known yet, remember it. Raises StorageError."""
     cache = Cache(state_directory / DIGEST, store.address)
-    listed = store.matching(PATTERNS)
+    listed = with_live_pieces(store, store.matching(PATTERNS))
     cache.drop(item.name for item in listed if _below(item.name, stream_sign.FOLDER))
     try:
         archive, names = read(listed, cache, store.bulk)
@@ -81,6 +80,11 @@ def look(store: Store, state_directory: Path) -> Archive:
         archive, names = read(listed, cache, store.bulk)
     cache.save(names)
     return archive
+
+
+def with_live_pieces(store: Store, listed: Sequence[StoredObject]) -> list[StoredObject]:
+    """These objects, and those of the pieces of files that the archive does not have. Raises StorageError."""
+    return [*listed, *list_live(store, {item.name for item in listed})]
 
 
 def look_without_asking(store: Store, state_directory: Path) -> tuple[Archive, datetime]:

@@ -71,6 +71,20 @@ class Bulk:
         output = self._rclone.retrying(lambda: self._rclone.once("lsjson", *options, where, where=where, size=size))
         return objects_in(output, f"{prefix.strip('/')}/" if prefix.strip("/") else "")
 
+    def folders(self, prefix: str, *, depth: int) -> list[str]:
+        """The folders `depth` levels below one, by name, relative to it; what is in them is not listed."""
+        where = f"{self._root}/{prefix}"
+        options = ("--recursive", "--dirs-only", "--dir-slash=false", "--max-depth", str(depth))
+
+        def listed() -> list[str]:
+            try:
+                output = self._rclone.once("lsf", *options, where, where=where)
+            except MissingError:
+                return []
+            return sorted(name for name in output.decode().splitlines() if name.count("/") == depth - 1)
+
+        return self._rclone.retrying(listed)
+
     def moment(self) -> Moment:
         """What time it is, here and in the store."""
 

@@ -17,7 +17,7 @@ from holdfast.backup.retention_backups import View, kept_backups
 from holdfast.backup.retention_binlogs import archive_begins, kept_binlogs, why_not_kept
 from holdfast.backup.store import StoredObject
 from holdfast.backup.stream_piece import FOLDER as STREAM
-from holdfast.backup.stream_piece import OpenFile, file_of
+from holdfast.backup.stream_piece import OpenFile, file_of, folder_of
 from holdfast.clock import format_utc, parse_utc
 from holdfast.config_retention import RetentionConfig
 from holdfast.recovery.lines import Line
@@ -104,7 +104,7 @@ def decide(held: Held, policy: RetentionConfig, zone: ZoneInfo, now: datetime) -
 
 def _file_streamed(name: str) -> str:
     try:
-        return "/".join((STREAM, *file_of(name)))
+        return folder_of(*file_of(name))
     except ValueError:
         return ""
 
@@ -206,7 +206,7 @@ def _streamed(view: View, held: Held, streamed: Mapping[str, Sequence[StoredObje
     reasons = kept_binlogs(view)
     sizes = {item.name: item.size for item in held.objects}
     whole = {
-        f"{STREAM}/{entry.lineage}/{entry.file}": entry.object_name
+        folder_of(entry.lineage, entry.file): entry.object_name
         for entry in held.entries
         if sizes.get(entry.object_name) == entry.stored_size
     }

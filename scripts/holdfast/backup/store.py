@@ -137,11 +137,19 @@ class Store:
         return sorted(found, key=lambda stored: stored.name)
 
     def matching(self, patterns: Sequence[str]) -> Sequence[StoredObject]:
-        """All objects that one of these patterns of rclone takes, in one call; none in a bucket without the cluster."""
-        try:
-            return self.bulk.listing(include=patterns)
-        except MissingError:
-            return self.list("")  # tells a bucket that is empty from one that is not there
+        """All objects that one of these patterns of rclone takes, such as "/backups/*/manifest.json", by name.
+
+        One call for each folder at the top; none in a bucket that does not have it yet.
+        """
+        found: dict[str, StoredObject] = {}
+        for folder in sorted({pattern.split("/")[1] for pattern in patterns}):
+            inside = [pattern.removeprefix(f"/{folder}") for pattern in patterns if pattern.startswith(f"/{folder}/")]
+            try:
+                objects = self.bulk.listing(folder, include=inside)
+            except MissingError:
+                objects = self.list(folder)  # tells a folder that is not there from a bucket that is not there
+            found |= {item.name: item for item in objects}
+        return list(found.values())
 
     def stat(self, name: str, *, cancel: threading.Event | None = None) -> StoredObject | None:
         """The object, or None."""

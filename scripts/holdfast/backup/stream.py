@@ -19,7 +19,7 @@ from holdfast.backup.binlogs import compress_file
 from holdfast.backup.spool import disk_errors, private_spool
 from holdfast.backup.store import Store
 from holdfast.backup.stream_cut import Stretch, copy_stretch, next_stretch
-from holdfast.backup.stream_piece import FOLDER, StreamPiece, file_of
+from holdfast.backup.stream_piece import StreamPiece, folder_of
 from holdfast.backup.stream_sign import StreamSign, name_of_sign
 from holdfast.backup.take import evidence_of
 from holdfast.clock import utc_now
@@ -110,11 +110,15 @@ class Stream:
 
     def _place_in_store(self, line: str, visible: Mapping[str, int], directory: Path) -> Place:
         """Where an earlier process, or this one before its role changed, left off."""
-        archived = [item.name for item in self._store.list(f"{BINLOGS}/{line}")]
-        streamed = [item.name for item in self._store.list(f"{FOLDER}/{line}")]
-        file, record = where_to_begin(list(visible), archived, streamed)
-        if record is None:
-            return Place(line, file)
+        left = not_archived(list(visible), [item.name for item in self._store.list(f"{BINLOGS}/{line}")])
+        # The last that has pieces is where the stream was, for it never leaves a file before its end.
+        for file in reversed(left):
+            pieces = self._store.list(folder_of(line, file))
+            if records := [item.name for item in pieces if item.name.endswith(".json")]:
+                return self._after(line, file, max(records), directory)
+        return Place(line, left[0])
+
+    def _after(self, line: str, file: str, record: str, directory: Path) -> Place:
         last = StreamPiece.from_json(self._store.get_bytes(record), record)
         path = directory / file
         if path.stat().st_size < last.end:
@@ -180,23 +184,14 @@ def visible_bytes(sizes: Mapping[str, int], open_file: str, position: int) -> di
     return {**found, open_file: position}
 
 
-def where_to_begin(files: Sequence[str], archived: Sequence[str], streamed: Sequence[str]) -> tuple[str, str | None]:
-    """The file to go on with, of the server's in order, and the record of its last piece, if it has one (pure).
+def not_archived(files: Sequence[str], archived: Sequence[str]) -> list[str]:
+    """Of the server's files, in order, those that the archive lacks, by the names of its objects (pure).
 
-    Files that the archive has are passed over, with all before them. Of the others the last that has pieces is where
-    the stream was, for it never leaves a file before its end; without any it begins with the first.
+    What it has is passed over with all before it: the hourly job goes in order, and makes up for what it left out.
     """
     whole = [name.rpartition("/")[2].removesuffix(".json") for name in archived if name.endswith(".json")]
     newest = max((lineage.sequence_of(file) for file in whole), default=-1)
-    left = [file for file in files if lineage.sequence_of(file) > newest] or list(files[-1:])
-    records: dict[str, list[str]] = {}
-    for name in streamed:
-        if name.endswith(".json"):
-            records.setdefault(file_of(name)[1], []).append(name)
-    for file in reversed(left):
-        if file in records:
-            return file, max(records[file])
-    return left[0], None
+    return [file for file in files if lineage.sequence_of(file) > newest] or list(files[-1:])
 
 
 def serve(config: Config, *, now: Callable[[], datetime] = utc_now, stop: Event | None = None) -> ExitCode:

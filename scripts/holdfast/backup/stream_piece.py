@@ -1,7 +1,8 @@
 """Pieces of a binlog that its server still writes: what is recorded of each, and the beginning of the file they make.
 
-`stream/<lineage>/binlog.NNNNNN.<number>.lz4` and, when that is there, its record, the same name with .json. Once the
-closed file has its entry in the archive of binlogs its pieces say nothing any more.
+`stream/<lineage>/binlog.NNNNNN/<number>.lz4` and, when that is there, its record, the same name with .json. Once the
+closed file has its entry in the archive of binlogs its pieces say nothing any more, and their folder is not listed: a
+lock on the store's objects may keep a month of them, two a minute.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from itertools import groupby
 
+from holdfast.backup.binlogs import FOLDER as BINLOGS
 from holdfast.backup.binlogs import BinlogEntry, name_of_entry, plain, time_of
 from holdfast.backup.lineage import sequence_of
 from holdfast.backup.sealed import seal, unseal
+from holdfast.backup.store import Store, StoredObject
 from holdfast.errors import StorageError
 from holdfast.gtid import GtidSet
 
@@ -95,8 +98,8 @@ class OpenFile(BinlogEntry):
 
     @property
     def object_name(self) -> str:
-        """What the names of its pieces begin with."""
-        return f"{FOLDER}/{self.lineage}/{self.file}"
+        """The folder of its pieces."""
+        return folder_of(self.lineage, self.file)
 
     @property
     def entry_name(self) -> str:
@@ -106,22 +109,27 @@ class OpenFile(BinlogEntry):
 
 def name_of_piece(line: str, file: str, number: int) -> str:
     """A piece's object, without the ending."""
-    return f"{FOLDER}/{line}/{file}.{number:0{DIGITS}d}"
+    return f"{folder_of(line, file)}/{number:0{DIGITS}d}"
+
+
+def folder_of(line: str, file: str) -> str:
+    """Where the pieces of a file lie."""
+    return f"{FOLDER}/{line}/{file}"
 
 
 def file_of(name: str) -> tuple[str, str]:
     """(lineage, file) of the name of an object below stream/. Raises ValueError for another name."""
-    folder, line, last = name.split("/")
-    file, number, ending = last.rsplit(".", 2)
+    folder, line, file, last = name.split("/")
+    number, _, ending = last.partition(".")
     if folder != FOLDER or ending not in ("lz4", "json") or not number.isdigit():
         raise ValueError(f"{name} is no piece's object")
     sequence_of(file)
     return line, file
 
 
-def is_superseded(name: str, stored: Collection[str]) -> bool:
-    """Whether the file of this object, by its name, is in the archive as a whole (pure)."""
-    return name_of_entry(*file_of(name)) in stored
+def live_folders(folders: Iterable[str], stored: Collection[str]) -> list[str]:
+    """Of these folders, as stream/<lineage>/<file>, those of files that the archive does not have (pure)."""
+    return [folder for folder in folders if f"{BINLOGS}{folder.removeprefix(FOLDER)}.json" not in stored]
 
 
 def live_records(stored: Collection[str]) -> list[str]:
@@ -131,11 +139,20 @@ def live_records(stored: Collection[str]) -> list[str]:
         if not name.startswith(f"{FOLDER}/") or not name.endswith(".json"):
             continue
         try:
-            if not is_superseded(name, stored):
+            if name_of_entry(*file_of(name)) not in stored:
                 found.append(name)
         except ValueError:
             continue
     return sorted(found)
+
+
+def list_live(store: Store, stored: Collection[str]) -> list[StoredObject]:
+    """The objects of all pieces that count; `stored` are the names of the archive's, listed before.
+
+    Raises StorageError.
+    """
+    folders = live_folders((f"{FOLDER}/{folder}" for folder in store.bulk.folders(FOLDER, depth=2)), stored)
+    return [item for folder in folders for item in store.list(folder)]
 
 
 def open_files(pieces: Iterable[StreamPiece], stored: Collection[str]) -> tuple[list[OpenFile], list[str]]:

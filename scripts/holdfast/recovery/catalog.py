@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from holdfast.backup import binlog_index
-from holdfast.backup.archive import RECORDS
+from holdfast.backup.archive import RECORDS, with_live_pieces
 from holdfast.backup.binlog_index import INDEXES, all_entries, read_entries
 from holdfast.backup.binlogs import BinlogEntry
 from holdfast.backup.catalog_cache import Cache, Kind
@@ -19,7 +19,6 @@ PATTERNS = (
     "/backups/*/manifest.json",
     "/binlogs/*/*.json",
     f"/binlogs/*/*{binlog_index.ENDING}",
-    "/stream/*/*",
     f"/{lines.FOLDER}/*.json",
 )
 MANIFESTS = Kind(read_manifest)
@@ -41,7 +40,7 @@ class Catalog:
 
 def load_catalog(store: Store) -> Catalog:
     """Read it all. Raises StorageError when the store fails or a line cannot be read."""
-    listed = store.matching(PATTERNS)
+    listed = with_live_pieces(store, store.matching(PATTERNS))
     stored = {item.name: item for item in listed}
     groups = (
         [item for item in listed if is_manifest(item.name)],
