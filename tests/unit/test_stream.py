@@ -465,3 +465,16 @@ def test_the_moment_of_a_sign_is_that_of_the_servers_source() -> None:
     assert StreamSign.from_json(sign.to_json(), "state/stream/db2.json") == sign
     with pytest.raises(StorageError, match="says that it is of db2"):
         StreamSign.from_json(sign.to_json(), "state/stream/db1.json")
+
+
+@pytest.mark.parametrize("maximum", [1, 300, 10_000])
+def test_a_file_of_mysql_is_cut_without_a_byte_lost_or_added(tmp_path: Path, maximum: int) -> None:
+    real = Path(__file__).parent / "data" / "mysql-9.7.4.binlog"
+    size, end, parts, seen = real.stat().st_size, 0, [], GtidSet()
+    while stretch := next_stretch(real, end, size, maximum, closed=True):
+        assert (stretch.start, stretch.previous_gtids) == (end, summarise(real).previous_gtids)
+        copy_stretch(real, stretch.start, stretch.end, tmp_path / "part")
+        parts.append((tmp_path / "part").read_bytes())
+        seen, end = seen | stretch.gtids, stretch.end
+    assert b"".join(parts) == real.read_bytes()
+    assert seen == summarise(real).gtids_in_file and len(parts) >= (2 if maximum == 1 else 1)
