@@ -14,6 +14,7 @@ from holdfast.backup import binlog_job
 from holdfast.backup.binlog_index import INDEXES, Index, all_entries, due, is_entry, is_index, read_entries
 from holdfast.backup.catalog_cache import Cache
 from holdfast.backup.indexed_day import Day, day_of_index
+from holdfast.backup.sealed import seal_compact, unseal_compact
 from holdfast.config import Config, parse
 from holdfast.errors import StorageError
 from support.backups import LINEAGE, OTHER, START, MemoryStore, entry
@@ -52,7 +53,7 @@ def test_it_is_the_same_whoever_makes_it_and_comes_back_as_it_was() -> None:
     assert index.to_json() == again.to_json()
     assert Index.from_json(index.to_json(), index.name) == index
     assert index.to_json().count(b"\n") == 1
-    day = day_of_index(index)
+    day = day_of_index(index.to_json(), index.name)
     assert (day.name, day.members, len(day.pieces)) == (index.name, index.members, 1)
     assert Day.from_text(day.to_text()) == day
 
@@ -68,8 +69,9 @@ def test_it_is_the_same_whoever_makes_it_and_comes_back_as_it_was() -> None:
 )
 def test_a_damaged_index_is_refused(damage: Callable[[bytes], bytes], words: str) -> None:
     (index,) = due(FILES, (), LINEAGE, MIDNIGHT)
-    with pytest.raises(StorageError, match=words):
-        Index.from_json(damage(index.to_json()), index.name)
+    for read in (Index.from_json, day_of_index):
+        with pytest.raises(StorageError, match=words):
+            read(damage(index.to_json()), index.name)
 
 
 @pytest.mark.parametrize(
@@ -86,8 +88,30 @@ def test_an_index_that_says_what_cannot_be_is_refused(wrong: Callable[[Index], I
     with pytest.raises(StorageError, match="is not an index of archived binlogs"):
         Index.from_json(wrong(index).to_json(), index.name)
     moved = index.name.replace("20261122", "20261123")
-    with pytest.raises(StorageError, match="was copied there|says that it is"):
-        Index.from_json(index.to_json(), moved)
+    for read in (Index.from_json, day_of_index):
+        with pytest.raises(StorageError, match="says that it is"):
+            read(index.to_json(), moved)
+
+
+@pytest.mark.parametrize("wrong", ["pieces", "lineage", "day", "none"])
+def test_an_index_whose_parts_do_not_fit_is_refused(wrong: str) -> None:
+    """Sealed, by a program that was wrong."""
+    (index,) = due(FILES, (), LINEAGE, MIDNIGHT)
+    document = unseal_compact(index.to_json(), "x", schema_version=1)
+    if wrong == "pieces":
+        document["pieces"][0]["gtids"] = document["pieces"][0]["previous_gtids"]
+    elif wrong == "lineage":
+        document["entries"][3]["lineage"] = OTHER
+    elif wrong == "day":
+        document["entries"][3]["archived_at"] = document["entries"][3]["archived_at"].replace("-22T", "-23T")
+    else:
+        document["entries"] = []
+    data = seal_compact(document)
+    with pytest.raises(StorageError, match="is not an index of archived binlogs"):
+        Index.from_json(data, index.name)
+    if wrong != "pieces":  # a status takes the sealed word; a restore and the cleanup do not
+        with pytest.raises(StorageError, match="is not an index of archived binlogs"):
+            day_of_index(data, index.name)
 
 
 def filled() -> MemoryStore:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -29,18 +29,20 @@ class Piece:
     archived_at: datetime
 
 
-def fold(entries: Sequence[BinlogEntry], pieces: Sequence[Piece] = (), number: int = -1) -> list[Piece]:
-    """The pieces of one lineage's entries, given in the order of their numbers, after `pieces` that end at `number`."""
-    pieces = list(pieces)
+def fold(entries: Iterable[BinlogEntry]) -> list[Piece]:
+    """The pieces of one lineage's entries, given in the order of their numbers."""
+    rows: list[list[BinlogEntry]] = []
+    reached, number = GtidSet(), -1
     for entry in entries:
-        before = pieces[-1] if pieces else None
         following = sequence_of(entry.file)
-        if before is None or following != number + 1 or entry.previous_gtids != before.previous_gtids | before.gtids:
-            pieces.append(_alone(entry))
+        if rows and following == number + 1 and entry.previous_gtids == reached:
+            rows[-1].append(entry)
+            reached = reached | entry.gtids
         else:
-            pieces[-1] = _joined(before, entry)
+            rows.append([entry])
+            reached = entry.previous_gtids | entry.gtids
         number = following
-    return pieces
+    return [_joined(row) for row in rows]
 
 
 def numbers_in(text: str) -> list[int]:
@@ -93,24 +95,17 @@ def piece_of(document: dict[str, Any]) -> Piece:
     )
 
 
-def _alone(entry: BinlogEntry) -> Piece:
+def _joined(row: Sequence[BinlogEntry]) -> Piece:
     return Piece(
-        entry.lineage, entry.host, 1, entry.stored_size, entry.previous_gtids, entry.gtids,
-        entry.first_time, entry.last_time, entry.archived_at,
-    )  # fmt: skip
-
-
-def _joined(piece: Piece, entry: BinlogEntry) -> Piece:
-    return Piece(
-        lineage=piece.lineage,
-        host=entry.host,
-        files=piece.files + 1,
-        stored_bytes=piece.stored_bytes + entry.stored_size,
-        previous_gtids=piece.previous_gtids,
-        gtids=piece.gtids | entry.gtids,
-        first_time=piece.first_time or entry.first_time,
-        last_time=entry.last_time or piece.last_time,
-        archived_at=max(piece.archived_at, entry.archived_at),
+        lineage=row[0].lineage,
+        host=row[-1].host,
+        files=len(row),
+        stored_bytes=sum(entry.stored_size for entry in row),
+        previous_gtids=row[0].previous_gtids,
+        gtids=GtidSet.union_of(entry.gtids for entry in row),
+        first_time=next((entry.first_time for entry in row if entry.first_time), None),
+        last_time=next((entry.last_time for entry in reversed(row) if entry.last_time), None),
+        archived_at=max(entry.archived_at for entry in row),
     )
 
 

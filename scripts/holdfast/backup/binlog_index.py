@@ -1,7 +1,8 @@
 """A day's entries of the binlog archive in one object, so that whoever knows nothing yet reads few objects.
 
 `binlogs/<lineage>/<YYYYMMDD>.index`, written once when the day is over, by the day of `archived_at` (UTC). It only
-saves reading: every entry is an object of its own too, and what no index names is read there.
+saves reading: every entry is an object of its own too, and what no index names is read there. What its entries make
+together is in it as well, so that a status need not read each of them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Generic, Protocol, TypeVar
 
+from holdfast.backup.archive_pieces import fold, piece_document
 from holdfast.backup.binlogs import FOLDER, BinlogEntry
 from holdfast.backup.bulk import Bulk, StoredObject
 from holdfast.backup.catalog_cache import Cache, Kind
@@ -68,6 +70,7 @@ class Index:
             "lineage": self.lineage,
             "day": self.day,
             "entries": [entry.document() for entry in self.entries],
+            "pieces": [piece_document(piece) for piece in fold(self.entries)],
         }
         return seal_compact(document)
 
@@ -80,6 +83,8 @@ class Index:
             index = Index(str(document["lineage"]), str(document["day"]), entries)
             if not entries or any((entry.lineage, day_of(entry)) != (index.lineage, index.day) for entry in entries):
                 raise ValueError("it has entries of another day or lineage, or none")
+            if document["pieces"] != [piece_document(piece) for piece in fold(entries)]:
+                raise ValueError("its entries do not make the pieces that it says")
             if list(entries) != sorted(entries, key=lambda entry: sequence_of(entry.file)):
                 raise ValueError("its entries are not in order")
         except (KeyError, TypeError, ValueError) as error:

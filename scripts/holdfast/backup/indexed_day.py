@@ -6,11 +6,13 @@ import json
 from dataclasses import dataclass, fields
 from functools import cached_property
 
-from holdfast.backup.archive_pieces import Piece, fold, numbers_in, numbers_text, piece_document, piece_of
-from holdfast.backup.binlog_index import Index, name_of_index
+from holdfast.backup.archive_pieces import Piece, numbers_in, numbers_text, piece_document, piece_of
+from holdfast.backup.binlog_index import SCHEMA_VERSION, name_of_index
 from holdfast.backup.binlogs import name_of_entry
 from holdfast.backup.catalog_cache import Kind
 from holdfast.backup.lineage import sequence_of
+from holdfast.backup.sealed import unseal_compact
+from holdfast.errors import StorageError
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,30 @@ class Day:
         return Day(pieces=pieces, **document)
 
 
-def day_of_index(index: Index) -> Day:
-    """What is remembered of an index (pure)."""
-    base, _, digits = index.entries[0].file.rpartition(".")
-    numbers = numbers_text([sequence_of(entry.file) for entry in index.entries])
-    return Day(index.lineage, index.day, base, len(digits), numbers, tuple(fold(index.entries)))
+def day_of_index(data: bytes, name: str) -> Day:
+    """What is remembered of an index. Raises StorageError naming `name` as Index.from_json does.
+
+    The seal says that it is as it was written; what its entries make is in it, so none of them is read.
+    """
+    document = unseal_compact(data, name, schema_version=SCHEMA_VERSION)
+    try:
+        line, day = str(document["lineage"]), str(document["day"])
+        date = f"{day[:4]}-{day[4:6]}-{day[6:]}T"
+        entries = document["entries"]
+        if any(entry["lineage"] != line or not entry["archived_at"].startswith(date) for entry in entries):
+            raise ValueError("it has entries of another day or lineage")
+        base, _, digits = str(entries[0]["file"]).rpartition(".")
+        numbers = numbers_text([sequence_of(entry["file"]) for entry in entries])
+        pieces = tuple(piece_of(piece) for piece in document["pieces"])
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise StorageError(
+            f"{name} is not an index of archived binlogs: {error}",
+            meaning="It does not count; its entries are read one by one.",
+        ) from error
+    found = Day(line, day, base, len(digits), numbers, pieces)
+    if found.name != name:
+        raise StorageError(f"{name} says that it is {found.name}", meaning="It was copied there; it does not count.")
+    return found
 
 
-def _read(data: bytes, name: str) -> Day:
-    return day_of_index(Index.from_json(data, name))
-
-
-DAYS = Kind(_read, Day.to_text, Day.from_text)
+DAYS = Kind(day_of_index, Day.to_text, Day.from_text)
