@@ -57,7 +57,7 @@ def story(lab: Lab, site: Site, shop: Workload) -> Story:
 
 
 def gtid_of(primary: Host, ddl: str) -> str:
-    """Run a statement on the primary and return its GTID, read from the binlog: the guard's heartbeats commit meanwhile."""
+    """Run DDL on the primary and return its GTID, read from the binlog: heartbeats commit beside it."""
     file, position = primary.sql("SHOW BINARY LOG STATUS")[0][:2]
     primary.sql(ddl)
     gtid = ""
