@@ -148,7 +148,6 @@ class TestStream:
         assert [len(host.sql("SHOW BINARY LOGS")) for host in lab.servers] == [len(names) for names in files]
         restored.run("--last")
         assert_exact(shop, restored, began, ended)
-        assert began > story.last_binlogs_ended
 
     def test_a_changed_piece_is_refused(self, site: Site, lab: Lab, restored: Restored) -> None:
         first = next(name for name in site.objects(r"^stream/.*/000001\.lz4$"))

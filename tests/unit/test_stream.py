@@ -248,6 +248,20 @@ def test_only_a_healthy_replica_streams(
     assert not store.objects
 
 
+def test_a_closed_file_that_lost_its_end_in_a_crash_is_left_as_it_is(
+    streaming: Stream, server: Server, store: MemoryStore, config: Config
+) -> None:
+    server.commit(1, 2)
+    turn(streaming, server)
+    server.files[1] = [1]
+    server.rotate()
+    server.commit(2)
+    for again in (streaming, Stream(config, store.store, lambda: START)):
+        assert turn(again, server) == (["2.1 2"] if again is streaming else [])
+    del store.objects[f"stream/{LINE}/binlog.000002/000001.json"]
+    assert turn(Stream(config, store.store, lambda: START), server) == ["2.1 2"]
+
+
 def test_a_new_process_goes_on_where_the_old_one_was(
     streaming: Stream, server: Server, store: MemoryStore, config: Config
 ) -> None:
@@ -285,14 +299,16 @@ def test_what_the_hourly_job_archived_is_not_streamed(
     assert live_records(store.objects) == [], "the archive has all of it"
 
 
+@pytest.mark.parametrize("shorter", [False, True])
 def test_another_file_under_the_same_name_is_refused(
-    streaming: Stream, server: Server, store: MemoryStore, config: Config
+    streaming: Stream, server: Server, store: MemoryStore, config: Config, shorter: bool
 ) -> None:
     server.commit(1)
     turn(streaming, server)
     server.files[1] = []
     server.commit(1, 2, 3)
-    server.path().write_bytes(server.path().read_bytes().replace(b"BEGIN", b"begin"))
+    data = server.path().read_bytes()
+    server.path().write_bytes(data[:150] if shorter else data.replace(b"BEGIN", b"begin"))
     before = dict(store.objects)
     with pytest.raises(StorageError, match="was streamed from another binlog"):
         turn(Stream(config, store.store, lambda: START), server)

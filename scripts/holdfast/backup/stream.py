@@ -115,13 +115,12 @@ class Stream:
         for file in reversed(left):
             pieces = self._store.list(folder_of(line, file))
             if records := [item.name for item in pieces if item.name.endswith(".json")]:
-                return self._after(line, file, max(records), directory)
+                return self._after(line, file, max(records), directory / file, closed=file != left[-1])
         return Place(line, left[0])
 
-    def _after(self, line: str, file: str, record: str, directory: Path) -> Place:
+    def _after(self, line: str, file: str, record: str, path: Path, *, closed: bool) -> Place:
         last = StreamPiece.from_json(self._store.get_bytes(record), record)
-        path = directory / file
-        if path.stat().st_size < last.end:
+        if closed and path.stat().st_size < last.end:
             # A server that crashed lost the end of it, which had not reached its disk: it has it again in a later file.
             log.warning("%s is shorter than what was streamed of it: the server crashed", file)
         elif copy_stretch(path, last.start, last.end, None) != last.content_sha256:
@@ -211,7 +210,7 @@ def serve(config: Config, *, now: Callable[[], datetime] = utc_now, stop: Event 
                 with connect(account, socket=place, read_timeout_seconds=READ_TIMEOUT_SECONDS) as connection:
                     saying = stream.turn(connection).idle or "this host is the healthy replica: streams"
                 level = logging.INFO
-            except HoldfastError as error:
+            except (HoldfastError, OSError) as error:
                 saying, level = f"failed, and is tried again: {error}", logging.ERROR
             if saying != said:  # once, or a store that is away for a night fills the journal
                 log.log(level, "%s", saying)
