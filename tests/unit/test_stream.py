@@ -232,7 +232,7 @@ def test_much_at_once_is_cut(
 @pytest.mark.parametrize(
     ("channels", "read_only", "words"),
     [
-        ((), False, "primary"),
+        ((), False, "streaming is theirs"),
         ((), True, "perhaps an old primary"),
         ((ReplicaChannel(False, True, 0, "gone", "db1"),), True, "the receiver does not run"),
         ((ReplicaChannel(True, True, 601, "", "db1"),), True, "601 s behind"),

@@ -172,7 +172,9 @@ class Stream:
 def verdict_of(state: ServerState, config: Config) -> Verdict:
     """Whether this host streams: as a healthy replica, and never in the primary's place (pure)."""
     verdict = assess_source(state, last_backup_age_hours=0.0, config=config.backup)
-    return Verdict(verdict.work and not verdict.on_primary, verdict.reason, verdict.on_primary)
+    if verdict.on_primary:
+        return Verdict(False, f"primary, {state.connected_replicas} replica(s) connected: streaming is theirs", True)
+    return verdict
 
 
 def visible_bytes(sizes: Mapping[str, int], open_file: str, position: int) -> dict[str, int]:
