@@ -1,7 +1,8 @@
 """A proxy between one rclone and the store, which fails as stores and networks fail, from a given request on.
 
 `with proxy.failing("503", "PUT .*segment", skip=1) as fault:` lets the first upload of a segment pass; from the second
-on every request is answered 503 until the block is left. `times=1` fails only so many requests.
+on every request is answered 503 until the block is left. `times=1` fails only so many requests. A "hold" waits with one
+request until the block is left, so that the test can do something at exactly that moment.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
+from socketserver import BaseServer
 from typing import cast
 
 from support.s3_signature import Key, signed
@@ -37,12 +39,16 @@ LONGEST_HOLD_SECONDS = 60.0
 
 @dataclass
 class Fault:
-    """What fails, and from which request on: the one after `skip` whose "METHOD /path" matches `at`."""
+    """What fails, and from which request on: the one after `skip` whose "METHOD /path" matches `at`.
+
+    `drop` is for who held a request and then killed its sender: it must not arrive afterwards.
+    """
 
     kind: str
     at: str = ""
     skip: int = 0
     times: int | None = None
+    drop: bool = False
     met: int = 0
     holds: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
@@ -52,7 +58,7 @@ class Fault:
         if self.over.is_set() or self.met == self.times:
             return False
         # Once begun a fault is the whole store's, unless it is one of some requests only.
-        of_some = self.times is not None or self.kind.startswith("hold")
+        of_some = self.times is not None
         if (of_some or not self.met) and not re.search(self.at, request):
             return False
         if self.skip:
@@ -92,7 +98,7 @@ class FaultProxy:
         """Fail for the time of the block. AssertionError afterwards unless a request met the fault."""
         if kind not in KINDS:
             raise ValueError(f"no fault {kind!r}; there are: {', '.join(KINDS)}")
-        fault = self.fault = Fault(kind, at, skip, times)
+        fault = self.fault = Fault(kind, at, skip, 1 if kind.startswith("hold") else times)
         try:
             yield fault
         finally:
@@ -125,7 +131,7 @@ class FaultProxy:
 
     def _handle(self, connection: socket.socket, where: tuple[str, int]) -> None:
         with connection, contextlib.suppress(OSError):
-            Handler(connection, where, cast("None", self))
+            Handler(connection, where, cast("BaseServer", self))
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -168,7 +174,10 @@ class Handler(BaseHTTPRequestHandler):
         elif fault.kind == "hold":
             fault.holds.set()
             fault.over.wait(LONGEST_HOLD_SECONDS)
-            self._pass_on()
+            if fault.drop:
+                self._reset()
+            else:
+                self._pass_on()
         else:  # hold answer
             self._pass_on(held=fault)
 

@@ -1,10 +1,9 @@
-"""Signature version 4 of S3 (docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html), in one function."""
+"""Signature version 4 of S3 (docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html)."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -36,8 +35,5 @@ def signed(key: Key, method: str, url: str, body: bytes, now: datetime) -> dict[
     for part in (day, REGION, SERVICE, "aws4_request"):
         secret = hmac.digest(secret, part.encode(), "sha256")
     proof = hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
-    found: Mapping[str, str] = {
-        **headers,
-        "authorization": f"AWS4-HMAC-SHA256 Credential={key.identifier}/{scope}, SignedHeaders={names}, Signature={proof}",
-    }
-    return dict(found)
+    who = f"AWS4-HMAC-SHA256 Credential={key.identifier}/{scope}, SignedHeaders={names}"
+    return {**headers, "authorization": f"{who}, Signature={proof}"}
