@@ -74,7 +74,7 @@ def a_night(store: Store, spool: Path) -> None:
     """A full backup of some segments and a binlog, as the jobs store them."""
     spool.mkdir()
     segments = write_segments(
-        io.BytesIO(DATA), store=store, prefix=folder_of("full"), segment_bytes=1 << 16, spool_directory=spool,
+        io.BytesIO(DATA), store=store, prefix=folder_of("full"), segment_bytes=1 << 17, spool_directory=spool,
         upload_parallel=2,
     )  # fmt: skip
     manifest = replace(backups.full(), cluster=CLUSTER, segments=tuple(segments), fingerprint=None)
