@@ -33,7 +33,7 @@ ANSWERS = {
     "503": (503, "SlowDown", "no tomes available"),
 }
 KINDS = (*ANSWERS, "reset", "slow", "hang", "half", "gone", "hold", "hold answer")
-SLOW_SECONDS = 0.3
+SLOW_SECONDS = 0.15
 LONGEST_HOLD_SECONDS = 60.0
 
 

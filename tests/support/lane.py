@@ -77,8 +77,7 @@ class Lane:
 
     def remove(self) -> None:
         """End what runs, and remove the lane from host and store."""
-        for job in self.busy:
-            job.kill()
+        self.end()
         self.proxy.close()
         self.site.rclone(self.host, "purge", self.site.remote, check=False)
         self.host.shell(f"rm -rf {self.folder} /etc/holdfast/test-{self.site.name}*.yml")
@@ -118,11 +117,22 @@ class Lane:
         assert found, f"process {parent} has no child {pattern!r}"
         self.host.run("kill", "-KILL", *found, check=False)
 
+    @property
+    def processes(self) -> list[int]:
+        """What runs of the lane."""
+        return faults.pids(self.host, f"{self.folder}/(rclone|staging|restore)|{self.site.path()[:-4]}")
+
     def nothing_runs(self) -> None:
         """Wait until no process of the lane is left. CommandError after some seconds."""
-        pattern = f"{self.folder}/(rclone|staging|restore)|{self.site.path()[:-4]}"
-        gone = f"{self.site.name}: every process is gone"
-        wait_until(lambda: not faults.pids(self.host, pattern), gone, limit_seconds=15)
+        wait_until(lambda: not self.processes, f"{self.site.name}: every process is gone", limit_seconds=15)
+
+    def end(self) -> None:
+        """Kill -9 what runs, so that one cell that went wrong does not spoil the next."""
+        if found := self.processes:
+            self.host.run("kill", "-KILL", *map(str, found), check=False)
+        for job in self.busy:
+            job.communicate(timeout=30)
+        self.busy.clear()
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:

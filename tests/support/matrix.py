@@ -198,6 +198,7 @@ def run_cell(job: Job, row: str, action: Row | None = None) -> Outcome:
         said, problem = (action or job.rows[row])(job), ""
     except Exception:
         said, problem = "WRONG", traceback.format_exc(limit=-4)
+        job.lane.end()
     return Outcome(job.name, row, said, time.monotonic() - began, problem)
 
 
