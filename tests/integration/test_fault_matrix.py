@@ -19,7 +19,8 @@ from support.hosts import Lab
 from support.lane import Lane
 from support.matrix import Job, Outcome
 from support.matrix_backup import MANIFEST, SEGMENT, Full, Incremental
-from support.matrix_others import ENTRY, Binlogs, Cleanup, Restore, Watch
+from support.matrix_hourly import ENTRY, Binlogs, Watch
+from support.matrix_store import Cleanup, Restore
 from support.small_servers import SmallServers
 
 COLUMNS = (Full, Incremental, Binlogs, Watch, Restore, Cleanup)

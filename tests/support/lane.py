@@ -91,9 +91,9 @@ class Lane:
         """Run a program of the lane. AssertionError unless it exits as expected."""
         return self.site.run(self.host, program, *arguments, config=self.site.path(variant), expect=expect)
 
-    def start(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+    def start(self, program: str, *arguments: str, variant: str = "") -> subprocess.Popen[bytes]:
         """Start a program of the lane."""
-        job = self.host.start(*self.site.command(program, *arguments))
+        job = self.host.start(*self.site.command(program, *arguments, config=self.site.path(variant)))
         self.busy.append(job)
         return job
 

@@ -140,7 +140,7 @@ class Job:
         """The disk of one of its folders is full."""
         before = self.seen()
         with self.lane.full_disk(folder):
-            self.fails(4, "full")
+            self.fails(4, "disk is full")
         self.counts_as(before)
         self.heals()
         return "4 told, healed"

@@ -73,12 +73,11 @@ class Backup(Job):
         """Kill -9 one of the processes that the job has started, in the middle of the stream."""
         said, before = self.lane.messages(), self.seen()
         with self.lane.proxy.failing("hold", SEGMENT, skip=1) as fault:
-            job = self.lane.host.start(*self.lane.site.command(self.program, config=self.lane.site.path("-steady")))
+            job = self.lane.start(self.program, variant="-steady")
             assert fault.holds.wait(60), "no second segment"
             fault.drop = "rclone" in part
             self.lane.kill_child(self.lane.pid(self.program), part)
-        text = b"".join(job.communicate(timeout=90)).decode()
-        assert job.returncode == status, f"exited {job.returncode}, expected {status}\n{text[-3000:]}"
+        text = self.lane.ended(job, status)
         assert words in text, text
         if status == 0:
             return "0, at the 2nd try"

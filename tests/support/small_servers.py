@@ -46,6 +46,7 @@ mysqlx=OFF
 log_bin=binlog
 gtid_mode=ON
 enforce_gtid_consistency=ON
+relay_log_recovery=ON
 plugin_load_add=mysql_clone.so
 innodb_redo_log_capacity=8M
 innodb_buffer_pool_size=32M
