@@ -96,15 +96,15 @@ class SmallServers:
         template = f"{self.folder}/template"
         self.host.shell(
             f"install -d -m 0755 {self.folder}; install -d -m 0750 -o mysql -g mysql {template}\n"
-            f"mysqld --no-defaults --initialize-insecure --user=mysql --datadir={template} 2> {self.folder}/made.log\n"
+            f"mysqld --no-defaults --innodb-redo-log-capacity=8M --initialize-insecure --user=mysql --datadir={template} 2> {self.folder}/made.log\n"
         )
         for server in (self.source, *self.replicas):
             server.make(template)
             server.start()
         self.host.run("rm", "-rf", template)
         self.source.sql(
-            f"CREATE USER {REPLICATOR}@localhost IDENTIFIED BY '{PASSWORD}'; "
-            f"GRANT REPLICATION SLAVE ON *.* TO {REPLICATOR}@localhost; "
+            f"CREATE USER {REPLICATOR}@'%' IDENTIFIED BY '{PASSWORD}'; "
+            f"GRANT REPLICATION SLAVE ON *.* TO {REPLICATOR}@'%'; "
             f"CREATE USER {BACKUP}@localhost IDENTIFIED BY '{PASSWORD}'; GRANT {RIGHTS} ON *.* TO {BACKUP}@localhost; "
             f"CREATE DATABASE shop; CREATE TABLE {TABLE} (id INT PRIMARY KEY, noise VARBINARY(1024)); "
             f"SET cte_max_recursion_depth = 4000; INSERT INTO {TABLE} WITH RECURSIVE n (id) AS "
