@@ -66,7 +66,7 @@ class Lane:
                 else ""
             )
         )
-        kept = host.read(str(self.provisioned["store"]["rclone_config_file"]))
+        kept = host.read(str(site.provisioned(host)["store"]["rclone_config_file"]))
         options = dict(re.findall(r"(?m)^(\w+) = (.*)$", kept.partition("[offsite]")[0]))
         key = Key(options["access_key_id"], options["secret_access_key"])
         upstream = options["endpoint"].removeprefix("http://")
@@ -81,11 +81,6 @@ class Lane:
         self.proxy.close()
         self.site.rclone(self.host, "purge", self.site.remote, check=False)
         self.host.shell(f"rm -rf {self.folder} /etc/holdfast/test-{self.site.name}*.yml")
-
-    @property
-    def provisioned(self) -> dict[str, Any]:
-        """The configuration that the playbooks wrote on this host."""
-        return self.site._provisioned(self.host)
 
     def run(self, program: str, *arguments: str, variant: str = "", expect: int | None = 0) -> Result:
         """Run a program of the lane. AssertionError unless it exits as expected."""

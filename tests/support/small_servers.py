@@ -96,7 +96,8 @@ class SmallServers:
         template = f"{self.folder}/template"
         self.host.shell(
             f"install -d -m 0755 {self.folder}; install -d -m 0750 -o mysql -g mysql {template}\n"
-            f"mysqld --no-defaults --innodb-redo-log-capacity=8M --initialize-insecure --user=mysql --datadir={template} 2> {self.folder}/made.log\n"
+            "mysqld --no-defaults --innodb-redo-log-capacity=8M --initialize-insecure --user=mysql "
+            f"--datadir={template} 2> {self.folder}/made.log\n"
         )
         for server in (self.source, *self.replicas):
             server.make(template)
