@@ -86,10 +86,10 @@ class SecondAct:
             self.load.stop()
             self.lab.wait_for_replica()
             wait_until(lambda: self.lab.db1.executed() == self.lab.db2.executed(), "both have the same transactions")
+            self.problems = self.load.problems()
             for host in self.lab.servers:
                 self.told.append((f"client on {host.name}", len(self.load.told(host))))
             self.told.append(("application through the proxy", len(self.load.shop_moments())))
-            self.problems = self.load.problems()
             step.note = "; ".join(self.problems) or f"all {sum(count for _, count in self.told)} are there"
         return self.problems
 
@@ -104,8 +104,10 @@ class SecondAct:
             self.load.stop()
 
     def report(self) -> str:
-        """Return the closing tables."""
-        verdict = "; ".join(self.problems) or "all on both servers"
+        """Return the closing tables; no verdict where the act did not come as far as comparing."""
+        verdict = "; ".join(self.problems) or (
+            "all on both servers" if self.told else "not compared: the act ended before"
+        )
         told = [(who, count, verdict) for who, count in self.told]
         return "\n\n".join(
             [
@@ -113,6 +115,8 @@ class SecondAct:
                 f"{self.pair.detection_seconds:.0f} s before it acts (production: 40).",
                 console.table(HEADINGS, self.times.rows()),
                 console.table(("who was told OK", "rows", "verdict"), told),
-                "No two servers acknowledged at one time (looked at by 100 ms)." if not self.problems else verdict,
+                "No two servers acknowledged at one time (looked at by 100 ms)."
+                if self.told and not self.problems
+                else verdict,
             ]
         )

@@ -35,6 +35,18 @@ def test_nobody_is_asked_and_nothing_done_without_a_terminal(pair: Pair) -> None
     assert set(done.changed.values()) == {0}
 
 
+def test_a_server_that_is_just_restarting_is_waited_for(pair: Pair) -> None:
+    """Its guard ends a mysqld that came back as primary: the socket is there, and nobody answers for some seconds."""
+    replica = pair.roles().replica
+    replica.shell(
+        "systemctl stop mysql; install -d -o mysql -g mysql /run/mysqld;"
+        "systemd-run --on-active=12 systemctl start mysql;"
+        "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"/run/mysqld/mysqld.sock\")'"
+    )
+    done = on_the_suites_site("rebuild_replica", expect=2, rebuild_host=replica.name)
+    assert "ALL DATA" in done.words and "Not confirmed" in done.words
+
+
 def test_a_replica_in_health_is_rebuilt_while_the_application_writes(pair: Pair, load: Load) -> None:
     roles, term, began = pair.roles(), pair.term(), time.time()
     replica = roles.replica.name

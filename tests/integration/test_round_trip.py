@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from support.hosts import Lab, wait_until
+from support.hosts import Host, Lab, wait_until
 from support.restored import Restored
 from support.site import Site
 from support.workload import Workload
@@ -43,10 +43,8 @@ def story(lab: Lab, site: Site, shop: Workload) -> Story:
     in_between = time.time()
     shop.wait_for(shop.acknowledged() + 100)
     shop.stop()
-    before = lab.primary().executed()
-    lab.primary().sql(f"CREATE TABLE {shop.database}.marker (id INT PRIMARY KEY)")
+    marker = gtid_of(lab.primary(), f"CREATE TABLE {shop.database}.marker (id INT PRIMARY KEY)")
     marker_at = time.time()
-    marker = lab.primary().value(f"SELECT GTID_SUBTRACT('{lab.primary().executed()}', '{before}')")
     shop.start()
     shop.wait_for(shop.acknowledged() + 100)
     began = time.time()
@@ -56,6 +54,18 @@ def story(lab: Lab, site: Site, shop: Workload) -> Story:
     shop.wait_for(shop.acknowledged() + 50)  # not archived: no restore may have these
     shop.stop()
     return Story(after_full, in_between, marker, marker_at, began, ended)
+
+
+def gtid_of(primary: Host, ddl: str) -> str:
+    """Run DDL on the primary and return its GTID, read from the binlog: heartbeats commit beside it."""
+    file, position = primary.sql("SHOW BINARY LOG STATUS")[0][:2]
+    primary.sql(ddl)
+    gtid = ""
+    for _, _, kind, _, _, info in primary.sql(f"SHOW BINLOG EVENTS IN '{file}' FROM {position}"):
+        gtid = info.split("'")[1] if kind == "Gtid" else gtid
+        if kind == "Query" and ddl in info:
+            return gtid
+    raise AssertionError(f"{ddl} is not in {file} after {position}")
 
 
 @pytest.fixture
