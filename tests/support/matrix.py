@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,6 +29,7 @@ STORE_FAULTS: Mapping[str, str] = {
     "store: takes or gives half": "half",
     "store: is gone": "gone",
 }
+log = logging.getLogger(__name__)
 Row = Callable[..., str]
 TABLE = pytest.StashKey[str]()  # where the test leaves the table for the summary
 
@@ -199,7 +201,9 @@ def run_cell(job: Job, row: str, action: Row | None = None) -> Outcome:
     except Exception:
         said, problem = "WRONG", traceback.format_exc(limit=-4)
         job.lane.end()
-    return Outcome(job.name, row, said, time.monotonic() - began, problem)
+    found = Outcome(job.name, row, said, time.monotonic() - began, problem)
+    log.info("%s, %s: %s (%.0f s) %s", found.job, found.row, found.said, found.seconds, found.problem)
+    return found
 
 
 def text_of(outcomes: Mapping[tuple[str, str], Outcome], rows: Sequence[str], columns: Sequence[str]) -> str:
