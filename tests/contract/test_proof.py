@@ -33,6 +33,8 @@ def test_each_promise_is_proved_or_said_to_be_open(row: list[str]) -> None:
         assert left, "neither a test nor a word that it lacks one"
         return
     assert "`" in proved, "no test is named"
+    for path in re.findall(r"`(\w+/\w+\.py)", proved):
+        assert "mark.open(" not in (ROOT / "tests" / path).read_text(), f"{path} is open: it proves nothing yet"
     assert set(software.split(", ")) <= SOFTWARE, software
 
 

@@ -18,6 +18,7 @@ from holdfast.backup.schedule import due_instant
 from support import cron_steps
 from support.hosts import Host, Lab, wait_until
 
+pytestmark = pytest.mark.open(reason="not run in the lab yet; cron under libfaketime and the steps were, on Debian 12")
 BERLIN = ZoneInfo("Europe/Berlin")
 FOLDER = "/var/lib/holdfast/t-cron"
 AWAY = f"{FOLDER}/away"

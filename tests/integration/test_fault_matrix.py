@@ -23,6 +23,7 @@ from support.matrix_hourly import ENTRY, Binlogs, Watch
 from support.matrix_store import Cleanup, Restore
 from support.small_servers import SmallServers
 
+pytestmark = pytest.mark.open(reason="not run whole in the lab yet; cleanup and watch against the store were")
 COLUMNS = (Full, Incremental, Binlogs, Watch, Restore, Cleanup)
 REBOOT = "host rebooted"
 # where each job is when the power goes
