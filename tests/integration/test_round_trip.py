@@ -61,7 +61,8 @@ def gtid_of(primary: Host, ddl: str) -> str:
     file, position = primary.sql("SHOW BINARY LOG STATUS")[0][:2]
     primary.sql(ddl)
     gtid = ""
-    for _, _, kind, _, _, info in primary.sql(f"SHOW BINLOG EVENTS IN '{file}' FROM {position}"):
+    events = primary.sql(f"SHOW BINLOG EVENTS IN '{file}' FROM {position}")
+    for _, _, kind, _, _, info in (event for event in events if len(event) == 6):  # a statement of many lines is cut
         gtid = info.split("'")[1] if kind == "Gtid" else gtid
         if kind == "Query" and ddl in info:
             return gtid

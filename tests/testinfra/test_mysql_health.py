@@ -75,3 +75,8 @@ def test_it_answers_beside_many_connections(host: Any) -> None:
         " AND HOST = 'localhost'\""
     )
     assert sessions == "1", "one session, kept: when connections run out it is there already"
+
+
+def test_the_proxys_checks_leave_nothing_in_the_log(host: Any) -> None:
+    """HAProxy resets the connection once it has the status line, several times a second."""
+    assert "Traceback" not in host.check_output("journalctl -u mysql-health -b --no-pager -o cat")

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import struct
 import threading
 import time
 import urllib.error
@@ -240,6 +242,25 @@ def test_what_each_path_answers(served: str) -> None:
     assert get(f"{served}/replica?max_lag_seconds=5")[0] == 503
     assert get(f"{served}/replica?max_lag_seconds=-1")[0] == 400
     assert get(f"{served}/else")[0] == 404
+
+
+def test_a_proxy_that_leaves_after_the_status_line_is_no_error(
+    served: str, frozen: threading.Event, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """HAProxy resets the connection once it has the status: several times a second, each was a traceback in the log."""
+    host, port = served.removeprefix("http://").split(":")
+    for leave_before in (False, True):
+        for _ in range(20):
+            with socket.create_connection((host, int(port)), timeout=5) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close is a reset
+                if leave_before:
+                    frozen.clear()
+                client.sendall(b"GET /primary HTTP/1.0\r\n\r\n")
+                if not leave_before:
+                    assert client.recv(12) == b"HTTP/1.0 200"
+            frozen.set()
+    assert get(f"{served}/primary")[0] == 200
+    assert capfd.readouterr().err == ""
 
 
 def test_metrics_are_prometheus_text(served: str) -> None:

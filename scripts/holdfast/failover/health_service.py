@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -199,6 +200,11 @@ class HealthServer(ThreadingHTTPServer):
         self.socket.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
         super().server_bind()
 
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Answer a client; one that has left by then is no error."""
+        with suppress(ConnectionError):
+            super().finish_request(request, client_address)
+
 
 IP_FREEBIND = 15  # <linux/in.h>; Python has no name for it
 
@@ -207,6 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "holdfast-health"
     sys_version = ""
     timeout = 5
+    wbufsize = -1  # one packet: HAProxy resets the connection once it has the status
 
     def do_GET(self) -> None:
         """Answer, and close the connection."""
