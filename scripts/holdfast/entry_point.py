@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from holdfast.errors import ExitCode, HoldfastError, NotThisHostError, Stopped
+from holdfast.errors import ExitCode, HoldfastError, NotThisHostError, Stopped, disk_full
 
 SYSLOG_SOCKET = Path("/dev/log")
 # The shell's convention for a program that a signal ended.
@@ -101,7 +101,10 @@ def _status_of(main: Callable[[argparse.Namespace], int], arguments: argparse.Na
     except KeyboardInterrupt:
         log.error("interrupted")
         return STATUS_OF_SIGINT
-    except Exception:
+    except Exception as error:
+        if (full := disk_full(error)) is not None:
+            log.error("%s", full)
+            return int(full.exit_code)
         log.exception("a bug: please report it with these lines")
         return int(ExitCode.BUG)
 

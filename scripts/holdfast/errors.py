@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 from typing import ClassVar
 
@@ -17,6 +18,9 @@ class ExitCode(IntEnum):
     STORAGE = 5
     LOCKED = 6
     NOT_THIS_HOST = 75
+
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class HoldfastError(Exception):
@@ -68,6 +72,17 @@ class NotThisHostError(HoldfastError):
     """It is another host's turn; nothing is wrong."""
 
     exit_code = ExitCode.NOT_THIS_HOST
+
+
+def disk_full(error: BaseException) -> ToolError | None:
+    """What the error of a full disk means to a person; None for every other error (pure)."""
+    if not isinstance(error, OSError) or error.errno not in DISK_FULL:
+        return None
+    return ToolError(
+        f"the disk is full: {error.filename or 'a file of the run'} could not be written",
+        meaning="The run was stopped; what it had not finished does not count.",
+        remedy="Free space below /var/lib/holdfast (df -h); the job's next turn makes up for it.",
+    )
 
 
 class Stopped(BaseException):

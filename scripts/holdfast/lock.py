@@ -32,9 +32,12 @@ def hold(name: str | Path, state_directory: Path) -> Iterator[None]:
                 meaning="Another run of the same job is at work; this one did nothing.",
                 remedy="Let it finish. Deleting the file does not help and allows two runs at once.",
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} ({Path(sys.argv[0]).name or 'python'})\n".encode(), 0)
+        # Who holds it is said for people; a full disk must not keep the watcher from telling that it is full.
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} ({Path(sys.argv[0]).name or 'python'})\n".encode(), 0)
         yield
-        os.ftruncate(descriptor, 0)
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)

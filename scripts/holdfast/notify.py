@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from holdfast.channels import MAXIMUM_CHARACTERS, failures_by_command, failures_by_telegram
 from holdfast.config import NotificationsConfig
-from holdfast.errors import HoldfastError, LockedError, NotThisHostError, Stopped
+from holdfast.errors import HoldfastError, LockedError, NotThisHostError, Stopped, disk_full
 
 log = logging.getLogger(__name__)
 CUT = "\n[... cut ...]\n"
@@ -122,6 +122,7 @@ def reported(job: Job, config: NotificationsConfig) -> Iterator[Report]:
 def failure_of(job: Job, config: NotificationsConfig, error: BaseException) -> Failed:
     """The message about an error (pure)."""
     runbook = f"{config.runbooks.rstrip('/')}/{job.runbook}"
+    error = disk_full(error) or error
     if isinstance(error, HoldfastError):
         what, meaning, remedy = error.what, error.meaning, error.remedy
     elif isinstance(error, (Stopped, KeyboardInterrupt)):

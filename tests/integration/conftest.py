@@ -9,8 +9,15 @@ import pytest
 
 from support import hosts
 from support.hosts import Host, Lab
+from support.matrix import TABLE
 from support.site import CONFIGURATION, Site
 from support.workload import Workload
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if TABLE in config.stash:
+        terminalreporter.section("fault matrix: exit status and what came of it")
+        terminalreporter.write_line(config.stash[TABLE])
 
 
 @pytest.fixture(scope="session")

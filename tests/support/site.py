@@ -72,7 +72,7 @@ class Site:
         """Return the path of the site's configuration on a host, or of a variant of it."""
         return f"/etc/holdfast/test-{self.name}{variant}.yml"
 
-    def _provisioned(self, host: Host) -> dict[str, Any]:
+    def provisioned(self, host: Host) -> dict[str, Any]:
         """Return the configuration that the playbooks wrote; read once."""
         if host.name not in self._documents:
             self._documents[host.name] = yaml.safe_load(host.read(CONFIGURATION))
@@ -80,7 +80,7 @@ class Site:
 
     def document(self, host: Host) -> dict[str, Any]:
         """Return the configuration of this site on a host."""
-        base = self._provisioned(host)
+        base = self.provisioned(host)
         own = {
             "cluster": self.name,
             "state_directory": f"{self.folder}/state",
@@ -119,13 +119,13 @@ class Site:
 
     def rclone(self, host: Host, *arguments: str, check: bool = True, stdin: bytes | None = None) -> Result:
         """Run rclone on a host with the host's own remotes."""
-        secrets = self._provisioned(host)["store"]["rclone_config_file"]
+        secrets = self.provisioned(host)["store"]["rclone_config_file"]
         return host.run("rclone", "--config", secrets, "--retries", "1", *arguments, check=check, stdin=stdin)
 
     @property
     def remote(self) -> str:
         """Return rclone's name of the site's folder."""
-        base = str(self._provisioned(self.lab.db2)["store"]["remote"])
+        base = str(self.provisioned(self.lab.db2)["store"]["remote"])
         return f"{base}{self.name}" if base.endswith((":", "/")) else f"{base}/{self.name}"
 
     def objects(self, pattern: str = "") -> list[str]:

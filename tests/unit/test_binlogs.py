@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -191,6 +192,22 @@ def test_the_second_failure_in_a_row_alarms(
             binlog_job.run_binlogs(config, now=lambda: START)
         assert messages.exists() is (run_number == 2)
     assert messages.read_text().startswith("FAILED binlog archive of lab (db1)\n")
+
+
+def test_a_failure_that_cannot_be_counted_is_told_at_once(
+    config: Config, server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(binlog_job, "Store", lambda *_: MemoryStore())
+    monkeypatch.setattr(binlog_job, "connect", lambda *_, **__: server)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(binlog_job, "_write", full)
+    monkeypatch.setattr(binlog_job, "archive", full)
+    with pytest.raises(OSError, match="No space"):
+        binlog_job.run_binlogs(config, now=lambda: START)
+    assert "the disk is full" in (tmp_path / "messages").read_text()
 
 
 def test_a_held_lock_is_no_failure(config: Config) -> None:

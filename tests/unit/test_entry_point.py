@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import signal
@@ -32,6 +33,7 @@ def logging_as_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (LockedError("held"), 6, logging.ERROR),
         (NotThisHostError("the primary"), 75, logging.INFO),
         (ValueError("oops"), 1, logging.ERROR),
+        (OSError(errno.ENOSPC, "No space left on device"), 4, logging.ERROR),
         (KeyboardInterrupt(), 130, logging.ERROR),
     ],
 )

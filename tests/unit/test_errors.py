@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from holdfast import errors
@@ -28,3 +30,18 @@ def test_exit_statuses_are_those_of_the_readme(kind: type[errors.HoldfastError],
 
 def test_code_that_handles_errors_does_not_swallow_sigterm() -> None:
     assert not issubclass(errors.Stopped, Exception)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_no_bug(number: int) -> None:
+    error = errors.disk_full(OSError(number, "no room", "/var/lib/holdfast/state/lineage.new"))
+    assert error is not None
+    assert (error.what, error.exit_code) == (
+        "the disk is full: /var/lib/holdfast/state/lineage.new could not be written",
+        4,
+    )
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EACCES, "no"), ValueError("no")])
+def test_other_errors_are_what_they_were(error: Exception) -> None:
+    assert errors.disk_full(error) is None

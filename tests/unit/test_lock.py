@@ -45,3 +45,9 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
     process.communicate()
     with lock.hold("backup", tmp_path):
         pass
+
+
+def test_a_full_disk_keeps_nobody_from_the_lock() -> None:
+    full = Path("/dev/full")  # takes the lock, and no byte
+    with lock.hold(full, Path("/nonexistent")), pytest.raises(LockedError), lock.hold(full, Path("/nonexistent")):
+        pass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -12,9 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
-from b2sdk import v3 as b2
-from b2sdk._internal.raw_simulator import RawSimulator
 from b2sdk.v3 import exception
+
+from support.b2_server import account, with_key
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,52 +31,10 @@ storage = _module()
 WANTED = storage.Wanted(cluster="shop", bucket="shop-holdfast", lock_days=29, hidden_days=36, point_in_time_days=30)
 
 
-class Simulator(RawSimulator):  # type: ignore[misc]
-    """b2sdk's simulator with what it leaves out and B2 documents: keys of one bucket or prefix, the default lock."""
-
-    def get_upload_url(self, api_url: str, account_auth_token: str, bucket_id: str) -> Any:
-        self._assert_account_auth(api_url, account_auth_token, "account-0", "writeFiles", bucket_id)
-        return self._get_bucket_by_id(bucket_id).get_upload_url(account_auth_token)
-
-    def upload_file(self, upload_url: str, upload_auth_token: str, file_name: str, *rest: Any, **options: Any) -> Any:
-        match = self.UPLOAD_URL_MATCHER.match(upload_url)
-        key = self.auth_token_to_key[upload_url.rpartition("/")[2]]
-        if not file_name.startswith(key.name_prefix_or_none or ""):
-            raise exception.FileNameNotAllowed()
-        lock = self._get_bucket_by_id(match.group(1)).default_retention
-        if lock.period is not None:
-            until = int(time.time() + lock.period.duration * 86400) * 1000
-            options["file_retention"] = b2.FileRetentionSetting(lock.mode, until)
-        return super().upload_file(upload_url, upload_auth_token, file_name, *rest, **options)
-
-    def hide_file(self, api_url: str, account_auth_token: str, bucket_id: str, file_name: str) -> Any:
-        self._assert_account_auth(api_url, account_auth_token, "account-0", "writeFiles", bucket_id, file_name)
-        return self._get_bucket_by_id(bucket_id).hide_file(account_auth_token, file_name)
-
-    def delete_file_version(
-        self, api_url: str, account_auth_token: str, file_id: str, file_name: str, bypass_governance: bool = False
-    ) -> Any:
-        bucket_id = self.file_id_to_bucket_id[file_id]
-        self._assert_account_auth(api_url, account_auth_token, "account-0", "deleteFiles", bucket_id, file_name)
-        return self._get_bucket_by_id(bucket_id).delete_file_version(
-            account_auth_token, file_id, file_name, bypass_governance
-        )
-
-
 @pytest.fixture
 def api() -> Any:
     """An account that may do everything."""
-    made = b2.B2Api(b2.InMemoryAccountInfo(), api_config=b2.B2HttpApiConfig(_raw_api_class=Simulator))
-    made.authorize_account(*made.session.raw_api.create_account())
-    return made
-
-
-def with_key(api: Any, key: dict[str, str]) -> Any:
-    """Somebody else who has that key."""
-    made = b2.B2Api(b2.InMemoryAccountInfo(), api_config=b2.B2HttpApiConfig(_raw_api_class=Simulator))
-    made.session.raw_api = api.session.raw_api
-    made.authorize_account(key["id"], key["key"])
-    return made
+    return account()
 
 
 def key_of(done: dict[str, Any], purpose: str) -> dict[str, str]:

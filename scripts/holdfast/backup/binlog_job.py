@@ -46,7 +46,12 @@ def run_binlogs(config: Config, *, now: Callable[[], datetime] = utc_now) -> Exi
             indexes = write_indexes(config, store, now())
         except Exception as error:
             failures = failures_in_a_row(counter) + 1
-            _write(counter, failures)
+            try:
+                _write(counter, failures)
+            except OSError as problem:
+                # What cannot be counted is told: a full disk does not mend itself by the next hour.
+                log.warning("%s cannot be written: %s", counter, problem)
+                failures = ALARM_AFTER
             if failures >= ALARM_AFTER:
                 job = Job("binlog archive", config.cluster, config.host, RUNBOOK)
                 tell(config.notifications, failure_of(job, config.notifications, error))

@@ -67,8 +67,12 @@ class Memory:
             "told_at": self._told and format_utc(self._told),
         }
         temporary = self._path.with_suffix(".new")
-        temporary.write_text(json.dumps(document) + "\n", encoding="utf-8")
-        temporary.replace(self._path)
+        try:
+            temporary.write_text(json.dumps(document) + "\n", encoding="utf-8")
+            temporary.replace(self._path)
+        except OSError as error:
+            # Of a full disk people must hear, and what was deleted is deleted: only the memory of it is lost.
+            log.error("%s cannot be written: %s", self._path, error)
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import shutil
@@ -11,10 +10,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from holdfast.errors import ToolError
+from holdfast.errors import DISK_FULL, ToolError
 
 _PREFIX = "segments-"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
@@ -50,7 +48,7 @@ def disk_errors(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in _FULL
+        full = error.errno in DISK_FULL
         raise ToolError(
             f"{directory}: {'the disk is full' if full else error.strerror or str(error)}",
             meaning="The spool holds segments on their way to or from the store; the run was stopped.",

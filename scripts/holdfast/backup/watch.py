@@ -63,6 +63,9 @@ class Look:
             if name == "store":
                 what = f"the store cannot be read: {error.what[:400]}"
                 meaning = "Nobody knows whether the backups are well, and new ones may not arrive."
+                # rclone's last words have the cause: that a spending cap is reached is seen nowhere else
+                if cause := " ".join(error.meaning.split())[-400:]:
+                    meaning += f"\nThe last that was heard: {cause}"
                 self.findings.append(
                     Finding("store_unreachable", what, meaning, error.remedy or "See rclone.conf and the network.")
                 )
