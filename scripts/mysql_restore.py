@@ -22,7 +22,7 @@ from holdfast.lock import hold
 from holdfast.recovery import instance as side
 from holdfast.recovery import place
 from holdfast.recovery.catalog import Catalog, load_catalog
-from holdfast.recovery.estimate import describe, estimate
+from holdfast.recovery.estimate import describe, document, estimate
 from holdfast.recovery.find import Candidate, find, listing, parse_wanted
 from holdfast.recovery.instance import Instance
 from holdfast.recovery.marker import default_directory, read_marker
@@ -53,6 +53,8 @@ def build_parser() -> argparse.ArgumentParser:
     run = verbs.add_parser("run", help="restore into a new directory and start a server on it, or over this server")
     for verb in (plan, run):
         _add_target(verb)
+    plan.add_argument("--json", action="store_true", help="for programs")
+    plan.add_argument("--over-server", action="store_true", help="look at the room where a run in place would need it")
     run.add_argument("--directory", type=Path, help="new directory (default: a new one below recovery.directory)")
     run.add_argument("--stop", action="store_true", help="do not leave the restored server running")
     run.add_argument("--over-server", metavar="HOST", help="replace the data of this host, whose mysqld is stopped")
@@ -73,7 +75,7 @@ def _add_target(verb: argparse.ArgumentParser) -> None:
     target.add_argument("--before-gtid", metavar="GTID", help="uuid:n, not included")
     target.add_argument("--last", action="store_true", help="everything that was archived")
     target.add_argument(
-        "--backup", metavar="ID", help="what this backup holds, without binlogs: a full of an older week"
+        "--backup", metavar="ID", help="what this backup holds, without binlogs: a full of an older week, or `newest`"
     )
     target.add_argument("--before-statement", metavar="WHAT", help="the only 'drop shop.orders' or 'truncate orders'")
     _add_between(verb)
@@ -103,16 +105,25 @@ def main(arguments: argparse.Namespace) -> int:
     else:
         plan = make_plan(catalog.manifests, catalog.entries, catalog.lines, target, catalog.problems)
     if arguments.verb == "plan":
-        return _plan(plan, config)
+        where = config.mysql.data_directory if arguments.over_server else config.recovery.directory
+        return _plan(plan, config, where, as_json=arguments.json)
     with hold("restore", config.state_directory):
         return _run(arguments, plan, config, store, catalog)
 
 
-def _plan(plan: Plan, config: Config) -> int:
-    cost, free = estimate(plan), shutil.disk_usage(config.recovery.directory).free
-    _tell(describe(plan, cost, free, config.time_zone))
+def _plan(plan: Plan, config: Config, where: Path, *, as_json: bool) -> int:
+    cost, free = estimate(plan), shutil.disk_usage(where).free
+    told = describe(plan, cost, free, config.time_zone)
+    if as_json:
+        told = json.dumps({**document(plan, cost, free), "text": told.splitlines()}, indent=1)
+    _tell(told)
     if free < cost.disk_bytes:
-        _tell(f"impossible  {config.recovery.directory} is too small; make room or run with --directory elsewhere")
+        elsewhere = "" if where == config.mysql.data_directory else " or run with --directory elsewhere"
+        reason = f"impossible  {where} is too small; make room{elsewhere}"
+        if as_json:
+            log.error("%s", reason)
+        else:
+            _tell(reason)
         return ExitCode.TOOL
     return ExitCode.DONE
 

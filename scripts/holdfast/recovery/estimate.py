@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from holdfast.clock import format_utc
 from holdfast.recovery.plan import Plan
+from holdfast.recovery.target import ToTime
 
 # Assumptions until drills have measured this site; the replay rate was seen on 2 cores with 4 workers.
 DOWNLOAD_BYTES_PER_SECOND = 60e6
@@ -92,6 +93,32 @@ def describe(plan: Plan, cost: Estimate, free_bytes: int, zone: str) -> str:
     ]
     lines += [f"note        {note}" for note in plan.notes]
     return "\n".join(lines)
+
+
+def document(plan: Plan, cost: Estimate, free_bytes: int) -> dict[str, object]:
+    """The plan for programs, as `mysql-restore plan --json` prints it; times in UTC (pure)."""
+    return {
+        "schema_version": 1,
+        "target": str(plan.target),
+        "backup": plan.chain[-1].id,
+        "chain": [manifest.id for manifest in plan.chain],
+        "binlogs": [f"{entry.lineage}/{entry.file}" for entry in plan.binlogs],
+        "window": {"start": format_utc(plan.window.start), "end": format_utc(plan.window.end)},
+        "reaches": format_utc(reaches(plan)),
+        "download_bytes": cost.download_bytes,
+        "disk_bytes": cost.disk_bytes,
+        "free_bytes": free_bytes,
+        "transactions": cost.transactions,
+        "seconds": round(cost.seconds, 1),
+        "left_out": plan.abandoned.one_line(),
+        "notes": list(plan.notes),
+    }
+
+
+def reaches(plan: Plan) -> datetime:
+    """The moment (UTC) that the restored data is of: nothing that was committed after it is in it (pure)."""
+    last = max([entry.last_time for entry in plan.binlogs if entry.last_time] + [plan.chain[-1].finished_at])
+    return min(last, plan.target.at) if isinstance(plan.target, ToTime) else last
 
 
 def duration(seconds: float) -> str:

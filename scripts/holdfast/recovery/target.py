@@ -56,9 +56,15 @@ class Last:
         return "the last archived transaction"
 
 
+NEWEST = "newest"
+
+
 @dataclass(frozen=True)
 class ToBackup:
-    """What one backup holds, and nothing after it: of older weeks only their fulls are left."""
+    """What one backup holds, and nothing after it: of older weeks only their fulls are left.
+
+    `newest` in place of an id is the newest whole one: the way out where no binlog can be used.
+    """
 
     backup_id: str
 
