@@ -1,7 +1,7 @@
 """Run the stages of `make test`, one after the other, and print what each took.
 
     python tests/stages.py            every stage of CI
-    python tests/stages.py check      one stage (check, simulation, default, backup_restore, vendor_roles, failover)
+    python tests/stages.py check      one stage (check, simulation, default, backup_restore, rebuild, vendor_roles, failover)
     python tests/stages.py PATH ...   pytest on these paths, against the lab as it stands
     python tests/stages.py long       what takes longer than CI allows
 
@@ -81,6 +81,13 @@ BACKUP_RESTORE = Stage(
         ("molecule", "test", "--scenario-name", "backup_restore", "--destroy", "never"),
     ),
 )
+REBUILD = Stage(
+    "rebuild",
+    (
+        ("molecule", "reset", "--scenario-name", "rebuild"),
+        ("molecule", "test", "--scenario-name", "rebuild", "--destroy", "never"),
+    ),
+)
 VENDOR_ROLES = Stage(
     "vendor_roles",
     (
@@ -99,7 +106,7 @@ FAILOVER = Stage(
         ("molecule", "test", "--scenario-name", "failover", "--destroy", "never"),
     ),
 )
-STAGES = (CHECK, SIMULATION, DEFAULT, BACKUP_RESTORE, VENDOR_ROLES)
+STAGES = (CHECK, SIMULATION, DEFAULT, BACKUP_RESTORE, REBUILD, VENDOR_ROLES)
 LONG = (
     # until all of its tests pass and it has been seen to pass as a whole; then it goes to STAGES
     FAILOVER,

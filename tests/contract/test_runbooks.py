@@ -13,6 +13,7 @@ RUNBOOKS = ROOT / "docs/runbooks"
 PAGES = sorted(path.name for path in RUNBOOKS.glob("*.md"))
 # what a person looks up, or another page names; no message does
 DISASTERS = {
+    "datacenter_lost.md",
     "dropped_table.md",
     "failover_drill.md",
     "fence_unproven.md",

@@ -80,6 +80,7 @@ def test_every_runbook_that_a_message_names_exists_and_is_tested() -> None:
     tests = [
         Path(__file__),
         REPOSITORY / "tests" / "failover" / "test_runbooks.py",
+        REPOSITORY / "tests" / "recovery" / "test_datacenter.py",
     ]
     tested = {name for test in tests for name in re.findall(r'"([a-z_]+\.md)"', test.read_text())}
     assert {path.name for path in RUNBOOKS.glob("*.md")} == tested
