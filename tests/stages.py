@@ -1,7 +1,7 @@
 """Run the stages of `make test`, one after the other, and print what each took.
 
     python tests/stages.py            every stage of CI
-    python tests/stages.py check      one stage (check, simulation, default, backup_restore, rebuild, vendor_roles, failover)
+    python tests/stages.py check      one stage (STAGES below, and failover)
     python tests/stages.py PATH ...   pytest on these paths, against the lab as it stands
     python tests/stages.py long       what takes longer than CI allows
 

@@ -15,13 +15,14 @@ PAGES = sorted(path.name for path in RUNBOOKS.glob("*.md"))
 DISASTERS = {
     "datacenter_lost.md",
     "dropped_table.md",
+    "dropped_table_by_hand.md",
     "failover_drill.md",
     "fence_unproven.md",
     "rebuild_replica.md",
     "rolling_restart.md",
 }
 PROGRAM = re.compile(
-    r"(?<![\w/.@-])(mysql-(?:backup|restore|failover|fence|keeper|salvage|repman|stall)[a-z-]*)(?![\w.@-])"
+    r"(?<![\w/.@-])(mysql-(?:backup|restore|put|failover|fence|keeper|salvage|repman|stall)[a-z-]*)(?![\w.@-])"
 )
 PLAYBOOK = re.compile(r"playbooks/(\w+)\.yml")
 UNITS = {"mysql-failover", "mysql-keeper", "mysql-guard"}
