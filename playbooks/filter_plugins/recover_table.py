@@ -78,7 +78,7 @@ def report(
         if "rows_since" in one:
             lines.append(
                 f"What was there is kept as {aside}: {one['rows_aside']} rows, of which {one['rows_since']} are only"
-                f" there (written since, or removed from the table before) and {one['rows_changed']} are other than now."
+                f" there (written since that moment) and {one['rows_changed']} are other than in the restored table."
             )
         else:
             lines.append(

@@ -1,4 +1,4 @@
-"""Tables are put back as they were, while the application writes; what was there is kept, and nothing is lost on the way."""
+"""Tables are put back as they were, while the application writes; what was there is kept."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ def keys_of(lab: Lab, child: str, parent: str) -> list[list[str]]:
 
 def asides(lab: Lab, table: str) -> list[str]:
     """Return the names under which tables were kept."""
-    query = f"SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA='shop' AND TABLE_NAME LIKE '{table}~_aside%' ESCAPE '~'"
+    query = (
+        "SELECT TABLE_NAME FROM information_schema.TABLES"
+        f" WHERE TABLE_SCHEMA = 'shop' AND TABLE_NAME LIKE '{table}~_aside%' ESCAPE '~'"
+    )
     return [row[0] for row in lab.db1.sql(query)]
 
 
@@ -84,7 +87,8 @@ def test_a_dropped_table_comes_back_by_the_runbook(lab: Lab, shop: Workload, tmp
     assert keys_of(lab, "items", "invoices") == [["invoices"], ["invoices"]]
     assert int(lab.db1.value("SELECT COUNT(*) FROM shop.log")) == logged  # the copy fired no trigger
     lab.db1.sql(
-        "INSERT INTO shop.invoices SELECT 999999999, version, customer, cents, note, placed_at FROM shop.invoices LIMIT 1"
+        "INSERT INTO shop.invoices SELECT 999999999, version, customer, cents, note, placed_at"
+        " FROM shop.invoices LIMIT 1"
     )
     assert int(lab.db1.value("SELECT COUNT(*) FROM shop.log")) == logged + 1
     assert shop.ledger().acknowledged("payments") > going_on
@@ -93,8 +97,11 @@ def test_a_dropped_table_comes_back_by_the_runbook(lab: Lab, shop: Workload, tmp
 
 @pytest.fixture(scope="module")
 def spoilt(lab: Lab, shop: Workload) -> tuple[float, str]:
-    """Every other payment is deleted by somebody, and the application goes on; the moment just before (epoch, and text)."""
-    clock = "SELECT UNIX_TIMESTAMP(SYSDATE(6)), DATE_FORMAT(CONVERT_TZ(SYSDATE(6), @@time_zone, '+00:00'), '%Y-%m-%d %H:%i:%s.%f UTC')"
+    """Half of the payments are deleted, and the application goes on; the moment just before (epoch, and text)."""
+    clock = (
+        "SELECT UNIX_TIMESTAMP(SYSDATE(6)),"
+        " DATE_FORMAT(CONVERT_TZ(SYSDATE(6), @@time_zone, '+00:00'), '%Y-%m-%d %H:%i:%s.%f UTC')"
+    )
     ((epoch, text),) = lab.db1.sql(clock)
     lab.db1.sql("DELETE FROM shop.payments WHERE id % 2 = 0")
     shop.wait_for(shop.acknowledged() + 100)

@@ -87,7 +87,7 @@ def told(**changes: Any) -> dict[str, Any]:
         (
             told(table={"aside": "o_aside", "rows_aside": 9, "rows_since": 4, "rows_changed": 1}),
             [0],
-            "shop.o_aside: 9 rows, of which 4 are only there (written since, or removed from the table before) and 1",
+            "shop.o_aside: 9 rows, of which 4 are only there (written since that moment) and 1 are other",
         ),
     ],
 )
