@@ -59,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--stop", action="store_true", help="do not leave the restored server running")
     run.add_argument("--over-server", metavar="HOST", help="replace the data of this host, whose mysqld is stopped")
     run.add_argument("--confirm", metavar="HOST", help="with --over-server: the host's name again")
+    run.add_argument("--joins", action="store_true", help="with both: it becomes a replica of a primary that lives")
     search = verbs.add_parser("find", help="search the archived binlogs for a DROP or TRUNCATE")
     search.add_argument("--drop", required=True, metavar="[DATABASE.]TABLE", help="what was dropped or truncated")
     _add_between(search)
@@ -90,6 +91,8 @@ def main(arguments: argparse.Namespace) -> int:
     config = load(arguments.config)
     if arguments.verb == "stop":
         return _stop(arguments.directory, config)
+    if arguments.verb == "run" and arguments.joins and not (arguments.over_server and arguments.last):
+        raise UsageError("--joins goes with --last --over-server HOST --confirm HOST")
     if arguments.verb == "run" and arguments.over_server:
         if arguments.directory or arguments.stop:
             raise UsageError("--over-server goes with neither --directory nor --stop")
@@ -135,8 +138,10 @@ def _run(arguments: argparse.Namespace, plan: Plan, config: Config, store: Store
     ).splitlines():
         log.info("%s", line)
     if arguments.over_server:
-        restored, aside = place.restore_over_server(plan, catalog, config=config, store=store, engine=engine, now=now)
-        _tell(place.next_steps(restored, aside, config))
+        restored, aside = place.restore_over_server(
+            plan, catalog, config=config, store=store, engine=engine, now=now, joins=arguments.joins
+        )
+        _tell((place.joining if arguments.joins else place.next_steps)(restored, aside, config))
     else:
         directory = arguments.directory or default_directory(config.recovery.directory, plan, now)
         restored = restore(

@@ -111,6 +111,7 @@ LONG = (
     # until all of its tests pass and it has been seen to pass as a whole; then it goes to STAGES
     FAILOVER,
     # on the pair that the stage before leaves
+    Stage("recovery_long", ((*PYTEST, "-m", "long", "tests/recovery"),)),
     Stage("failover_long", ((*PYTEST, "-m", "long", "tests/failover"),)),
     Stage("simulation", ((*PYTEST, "-m", "long", "tests/simulation"),), needs_lab=False),
     Stage("lab", ((*PYTEST, "tests/lab"),)),

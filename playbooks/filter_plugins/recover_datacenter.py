@@ -36,8 +36,8 @@ def problems(
         found.append("recover_to, recover_backup and recover_without_binlogs name different targets: say one of them.")
     if not done:
         found += [
-            f"{one} runs MySQL with data: the site is not lost as a whole. Make the other server anew from it. If that"
-            " data is to be given up, stop MySQL there and empty /var/lib/mysql."
+            f"{one} runs MySQL with data: the site is not lost as a whole. Make the other server anew from it"
+            " (playbooks/recover_server.yml). If that data is to be given up, stop MySQL there and empty /var/lib/mysql."
             for one in holding
         ]
         found += [

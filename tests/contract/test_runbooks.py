@@ -20,6 +20,7 @@ DISASTERS = {
     "fence_unproven.md",
     "rebuild_replica.md",
     "rolling_restart.md",
+    "server_lost.md",
 }
 PROGRAM = re.compile(
     r"(?<![\w/.@-])(mysql-(?:backup|restore|put|failover|fence|keeper|salvage|repman|stall)[a-z-]*)(?![\w.@-])"
