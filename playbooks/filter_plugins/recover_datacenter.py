@@ -37,7 +37,8 @@ def problems(
     if not done:
         found += [
             f"{one} runs MySQL with data: the site is not lost as a whole. Make the other server anew from it"
-            " (playbooks/recover_server.yml). If that data is to be given up, stop MySQL there and empty /var/lib/mysql."
+            " (playbooks/recover_server.yml). If that data is to be given up, stop MySQL there and empty"
+            " /var/lib/mysql."
             for one in holding
         ]
         found += [
