@@ -11,6 +11,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from holdfast.backup.drills import last_drills
 from holdfast.backup.jobs import engine_of
 from holdfast.backup.store import Store
 from holdfast.clock import format_utc, parse_target_time, utc_now
@@ -22,7 +23,8 @@ from holdfast.lock import hold
 from holdfast.recovery import instance as side
 from holdfast.recovery import place
 from holdfast.recovery.catalog import Catalog, load_catalog
-from holdfast.recovery.estimate import describe, document, estimate
+from holdfast.recovery.drill import run_drill
+from holdfast.recovery.estimate import Rates, describe, document, estimate, rates_of
 from holdfast.recovery.find import Candidate, find, listing, parse_wanted
 from holdfast.recovery.instance import Instance
 from holdfast.recovery.marker import default_directory, read_marker
@@ -33,13 +35,14 @@ from holdfast.recovery.target import Last, Target, ToBackup, ToTime, gtid_target
 
 log = logging.getLogger("mysql-restore")
 
+DRILLS = 3  # the newest that passed is among the last few, or the alarm has been on for weeks
 EPILOG = """examples:
   mysql-restore find --drop shop.orders
   mysql-restore plan --to-time "2026-11-23 15:04:05 Europe/Berlin"
   mysql-restore run --before-statement "drop shop.orders"
   mysql-restore run --last --over-server db2 --confirm db2
 exit status: 0 done, 2 usage (find: nothing found), 3 configuration, 4 a tool or this host, 5 the store does not hold
-what is needed, 6 another restore runs"""
+what is needed, 6 another restore runs, 75 (drill) not this host's turn"""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -64,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     search.add_argument("--drop", required=True, metavar="[DATABASE.]TABLE", help="what was dropped or truncated")
     _add_between(search)
     search.add_argument("--json", action="store_true", help="for programs")
+    verbs.add_parser("drill", help="restore the newest backup into a scratch instance, compare it, throw it away")
     stop = verbs.add_parser("stop", help="stop the server that a run left running")
     stop.add_argument("directory", type=Path, metavar="DIR")
     return parser
@@ -99,6 +103,9 @@ def main(arguments: argparse.Namespace) -> int:
         place.refuse_other_host(arguments.over_server, arguments.confirm, config.host)
         place.refuse_running(config)
     store = Store(config.store, config.cluster)
+    if arguments.verb == "drill":
+        with hold("drill", config.state_directory):  # of its own: a drill must hold no restore up
+            return _drill(config, store)
     catalog = load_catalog(store)
     if arguments.verb == "find":
         return _find(arguments, config, store, catalog)
@@ -109,14 +116,14 @@ def main(arguments: argparse.Namespace) -> int:
         plan = make_plan(catalog.manifests, catalog.entries, catalog.lines, target, catalog.problems)
     if arguments.verb == "plan":
         where = config.mysql.data_directory if arguments.over_server else config.recovery.directory
-        return _plan(plan, config, where, as_json=arguments.json)
+        return _plan(plan, config, where, rates_of(last_drills(store, DRILLS)), as_json=arguments.json)
     with hold("restore", config.state_directory):
         return _run(arguments, plan, config, store, catalog)
 
 
-def _plan(plan: Plan, config: Config, where: Path, *, as_json: bool) -> int:
-    cost, free = estimate(plan), shutil.disk_usage(where).free
-    told = describe(plan, cost, free, config.time_zone)
+def _plan(plan: Plan, config: Config, where: Path, rates: Rates, *, as_json: bool) -> int:
+    cost, free = estimate(plan, rates), shutil.disk_usage(where).free
+    told = describe(plan, cost, free, config.time_zone, rates)
     if as_json:
         told = json.dumps({**document(plan, cost, free), "text": told.splitlines()}, indent=1)
     _tell(told)
@@ -157,6 +164,13 @@ def _run(arguments: argparse.Namespace, plan: Plan, config: Config, store: Store
         )
         _tell(how_to_use(restored, running=not arguments.stop))
     add_to_summary(replayed=restored.replayed, backup=plan.chain[-1].id)
+    return ExitCode.DONE
+
+
+def _drill(config: Config, store: Store) -> int:
+    done = run_drill(config, store, engine_of(config))
+    add_to_summary(backup=done.backup_id, **{name: round(value, 1) for name, value in done.measured.items()})
+    _tell(done.note)
     return ExitCode.DONE
 
 
