@@ -25,12 +25,13 @@ from holdfast.recovery import place
 from holdfast.recovery.catalog import Catalog, load_catalog
 from holdfast.recovery.drill import run_drill
 from holdfast.recovery.estimate import Rates, describe, document, estimate, rates_of
-from holdfast.recovery.find import Candidate, find, listing, parse_wanted
+from holdfast.recovery.find_search import Anything, Search, of_gtid, parse_search
 from holdfast.recovery.instance import Instance
 from holdfast.recovery.marker import default_directory, read_marker
 from holdfast.recovery.plan import Plan, make_plan
 from holdfast.recovery.plan_backup import plan_of_backup
 from holdfast.recovery.run import how_to_use, restore
+from holdfast.recovery.search import Candidate, find, listing
 from holdfast.recovery.target import Last, Target, ToBackup, ToTime, gtid_target
 
 log = logging.getLogger("mysql-restore")
@@ -63,8 +64,11 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--over-server", metavar="HOST", help="replace the data of this host, whose mysqld is stopped")
     run.add_argument("--confirm", metavar="HOST", help="with --over-server: the host's name again")
     run.add_argument("--joins", action="store_true", help="with both: it becomes a replica of a primary that lives")
-    search = verbs.add_parser("find", help="search the archived binlogs for a DROP or TRUNCATE")
-    search.add_argument("--drop", required=True, metavar="[DATABASE.]TABLE", help="what was dropped or truncated")
+    search = verbs.add_parser("find", help="search the archived binlogs for the transaction that destroyed something")
+    what = search.add_mutually_exclusive_group()
+    what.add_argument("--drop", metavar="[DATABASE.]TABLE", help="what was dropped or truncated")
+    what.add_argument("--delete-from", metavar="[DATABASE.]TABLE", help="a table whose rows were deleted")
+    what.add_argument("--gtid", metavar="GTID", help="what that transaction did")
     _add_between(search)
     search.add_argument("--json", action="store_true", help="for programs")
     verbs.add_parser("drill", help="restore the newest backup into a scratch instance, compare it, throw it away")
@@ -82,7 +86,11 @@ def _add_target(verb: argparse.ArgumentParser) -> None:
     target.add_argument(
         "--backup", metavar="ID", help="what this backup holds, without binlogs: a full of an older week, or `newest`"
     )
-    target.add_argument("--before-statement", metavar="WHAT", help="the only 'drop shop.orders' or 'truncate orders'")
+    target.add_argument(
+        "--before-statement",
+        metavar="WHAT",
+        help="the only 'drop shop.orders', 'truncate orders' or 'delete from orders'",
+    )
     _add_between(verb)
 
 
@@ -187,7 +195,7 @@ def _stop(directory: Path, config: Config) -> int:
 
 
 def _find(arguments: argparse.Namespace, config: Config, store: Store, catalog: Catalog) -> int:
-    candidates = _candidates(arguments.drop, arguments.between, config, store, catalog)
+    candidates = _candidates(_search(arguments), arguments.between, config, store, catalog)
     if arguments.json:
         listed = [{**asdict(one), "at": format_utc(one.at)} for one in candidates]
         _tell(json.dumps({"schema_version": 1, "candidates": listed}, indent=1))
@@ -195,13 +203,25 @@ def _find(arguments: argparse.Namespace, config: Config, store: Store, catalog: 
         _tell(listing(candidates, config.time_zone))
         _tell(f"go back to just before one of them: mysql-restore run --before-gtid {candidates[0].gtid}")
     if not candidates:
-        log.warning("no DROP or TRUNCATE of %s in the archived binlogs that were searched", arguments.drop)
+        log.warning("nothing of the kind is in the archived binlogs that were searched; archive first, or look wider")
         return ExitCode.USAGE
     return ExitCode.DONE
 
 
+def _search(arguments: argparse.Namespace) -> Search:
+    if arguments.gtid:
+        return of_gtid(arguments.gtid)
+    if arguments.delete_from:
+        return parse_search("delete from " + arguments.delete_from)  # noqa: S608  (read by us, sent to nobody)
+    if arguments.drop:
+        return parse_search(arguments.drop)
+    if not arguments.between:
+        raise UsageError("find needs one of --drop, --delete-from, --gtid, or --between alone")
+    return Anything()
+
+
 def _candidates(
-    wanted: str, between: list[str] | None, config: Config, store: Store, catalog: Catalog
+    search: Search, between: list[str] | None, config: Config, store: Store, catalog: Catalog
 ) -> list[Candidate]:
     first = min((entry.first_time for entry in catalog.entries if entry.first_time), default=utc_now())
     last = max((entry.last_time for entry in catalog.entries if entry.last_time), default=first)
@@ -211,7 +231,7 @@ def _candidates(
         searched = (start, end)
     return find(
         catalog.entries,
-        parse_wanted(wanted),
+        search,
         searched,
         store=store,
         spool=config.recovery.directory,
@@ -231,7 +251,7 @@ def _target(arguments: argparse.Namespace, config: Config, store: Store, catalog
         return ToBackup(arguments.backup)
     if arguments.last:
         return Last()
-    found = _candidates(arguments.before_statement, arguments.between, config, store, catalog)
+    found = _candidates(parse_search(arguments.before_statement), arguments.between, config, store, catalog)
     if len(found) != 1:
         raise UsageError(
             f"{len(found)} statements fit {arguments.before_statement!r}",

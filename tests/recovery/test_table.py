@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from support.failover_pair import Pair
 from support.hosts import Lab
 from support.ledger import ALWAYS
-from support.playbooks import Rerun, on_the_suites_site
+from support.playbooks import on_the_suites_site
 from support.runbooks import follow
 from support.workload import Workload
 
@@ -108,17 +109,13 @@ def spoilt(lab: Lab, shop: Workload) -> tuple[float, str]:
     return float(epoch), text
 
 
-def put_payments_back(moment: str, expect: int = 0) -> Rerun:
-    return on_the_suites_site(
-        "recover_table", expect=expect, recover_tables="shop.payments", recover_to=moment, confirm="db1"
-    )
-
-
 def test_rows_that_would_refer_to_nothing_are_refused_and_all_stays_as_it_was(
     lab: Lab, shop: Workload, spoilt: tuple[float, str]
 ) -> None:
     lab.db1.sql("INSERT INTO shop.refunds (payment) SELECT MAX(id) FROM shop.payments")
-    done = put_payments_back(spoilt[1], expect=2)
+    done = on_the_suites_site(
+        "recover_table", expect=2, recover_tables="shop.payments", recover_to=spoilt[1], confirm="db1"
+    )
     assert "rows would refer to nothing: 1 of shop.refunds to shop.payments" in done.words
     assert asides(lab, "payments") == [] and keys_of(lab, "refunds", "payments") == [["payments"], ["payments"]]
     lab.db1.sql("DELETE FROM shop.refunds")
@@ -128,7 +125,17 @@ def test_a_spoilt_table_comes_back_and_what_was_written_since_is_kept(
     lab: Lab, shop: Workload, spoilt: tuple[float, str]
 ) -> None:
     errors = len(shop.ledger().errors)
-    done = put_payments_back(spoilt[1])
+    for host in lab.servers:
+        host.run("mysql-backup-binlogs", timeout_seconds=300)
+    now = lab.db1.value("SELECT DATE_FORMAT(UTC_TIMESTAMP(), '%Y-%m-%dT%H:%i:%sZ')")
+    found = lab.db2.run(
+        "mysql-restore", "find", "--delete-from", "shop.payments", "--between", spoilt[1], now, "--json"
+    )
+    (candidate,) = json.loads(found.out)["candidates"]
+    assert candidate["statement"] == "DELETE FROM shop.payments WHERE id % 2 = 0"
+    done = on_the_suites_site(
+        "recover_table", recover_tables="shop.payments", recover_before_gtid=candidate["gtid"], confirm="db1"
+    )
     reached = shop.acknowledged()
     shop.wait_for(reached + 50)
     shop.stop()
@@ -136,13 +143,13 @@ def test_a_spoilt_table_comes_back_and_what_was_written_since_is_kept(
     ledger = shop.ledger()
     assert ledger.errors[errors:] == []  # the application noticed nothing
     (aside,) = asides(lab, "payments")
-    now, kept = shop.rows_on(lab.db1, "payments"), shop.rows_on(lab.db1, aside)
+    there, kept = shop.rows_on(lab.db1, "payments"), shop.rows_on(lab.db1, aside)
     before = {put.row for put in ledger.puts["payments"] if put.acknowledged_at and put.acknowledged_at <= spoilt[0]}
-    assert before <= set(now)  # the deleted ones too
+    assert before <= set(there)  # the deleted ones too
     written = {put.row for put in ledger.puts["payments"] if put.acknowledged_at}
-    assert written <= set(now) | set(kept)
-    since = set(kept) - set(now)
+    assert written <= set(there) | set(kept)
+    since = set(kept) - set(there)
     assert since and re.search(rf"of which {len(since)} are only there", done.words), done.text[-2000:]
-    assert shop.rows_on(lab.db2, "payments") == now and shop.rows_on(lab.db2, aside) == kept
+    assert shop.rows_on(lab.db2, "payments") == there and shop.rows_on(lab.db2, aside) == kept
     assert keys_of(lab, "refunds", "payments") == [["payments"], ["payments"]]
     nothing_is_left(lab)
