@@ -119,6 +119,7 @@ def test_rows_that_would_refer_to_nothing_are_refused_and_all_stays_as_it_was(
     assert "rows would refer to nothing: 1 of shop.refunds to shop.payments" in done.words
     assert asides(lab, "payments") == [] and keys_of(lab, "refunds", "payments") == [["payments"], ["payments"]]
     lab.db1.sql("DELETE FROM shop.refunds")
+    nothing_is_left(lab)
 
 
 def test_a_spoilt_table_comes_back_and_what_was_written_since_is_kept(
