@@ -65,13 +65,13 @@ def plan(
 
 
 def report(
-    told: Mapping[str, Any], reaches: str, restore_seconds: float, seconds: float, late: Sequence[int]
+    told: Mapping[str, Any], target: str, restore_seconds: float, seconds: float, late: Sequence[int]
 ) -> list[str]:
     """Return how it went. `told` is what mysql-put-back printed, `late` whether each server lacks something (1)."""
     lines = []
     for one in told["tables"]:
         name = f"{told['database']}.{one['table']}"
-        lines.append(f"{name} is as it was at {reaches}: {one['rows']} rows, equal by checksum to the restored ones.")
+        lines.append(f"{name} is as it was ({target}): {one['rows']} rows, equal by checksum to the restored ones.")
         if one["aside"] is None:
             continue
         aside = f"{told['database']}.{one['aside']}"

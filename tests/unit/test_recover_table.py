@@ -92,4 +92,4 @@ def told(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_the_report(found: dict[str, Any], late: list[int], words: str) -> None:
-    assert words in "\n".join(plays.report(found, "2026-11-23T14:04:05Z", 20, 31.6, late))
+    assert words in "\n".join(plays.report(found, "just before transaction u:1", 20, 31.6, late))
