@@ -168,7 +168,7 @@ def document(plan: Plan, cost: Estimate, free_bytes: int) -> dict[str, object]:
 
 
 def reaches(plan: Plan) -> datetime:
-    """Nothing that was committed after this moment (UTC) is in the restored data; exact for times and the last (pure)."""
+    """Nothing committed after this moment (UTC) is in the restored data; exact for a time and the last (pure)."""
     last = max([entry.last_time for entry in plan.binlogs if entry.last_time] + [plan.chain[-1].finished_at])
     return min(last, plan.target.at) if isinstance(plan.target, ToTime) else last
 
