@@ -23,7 +23,7 @@ setup: ## install what the rest needs (apt, virtualenv, collections)
 demo: ## the main job, for real, in the lab: lose a table, get it back to the row (KEEP=1 leaves the lab up)
 	@$(VENV_LAB); $(IN_LAB) python tests/demo/demo.py
 
-test: ## everything; T=check|simulation|default|backup_restore|vendor_roles|failover or T=a pytest path runs one part, KEEP=1 leaves the lab up
+test: ## everything; T=check|simulation|default|backup_restore|rebuild|vendor_roles|failover or T=a pytest path runs one part, KEEP=1 leaves the lab up
 	@$(VENV_LAB); $(IN_LAB) python tests/stages.py $(T)
 
 test-long: ## what takes longer than CI allows: run before resolving an issue

@@ -72,7 +72,7 @@ def init(config: Config, arguments: argparse.Namespace) -> int:
         if file.read() is not None:
             sys.stdout.write("there is a record already; nothing was changed\n")
             return ExitCode.DONE
-        _write(file, rebuilding.first_contents(arguments.primary, servers, rebuilding.fresh_version()))
+        _write(file, rebuilding.first_contents(arguments.primary, servers, rebuilding.fresh_version(), arguments.term))
     return ExitCode.DONE
 
 
@@ -127,6 +127,13 @@ def _write(file: RecordFile, contents: Contents) -> None:
     sys.stdout.write("\n".join(rebuilding.lines(contents)) + "\n")
 
 
+def _term(text: str) -> int:
+    term = int(text)
+    if term < 1:
+        raise ValueError(text)
+    return term
+
+
 def _servers(config: Config, arguments: argparse.Namespace) -> dict[str, str]:
     names = {host.name for host in config.failover.database_hosts}
     pairs = [text.partition("=") for text in arguments.server]
@@ -147,6 +154,7 @@ def parser() -> argparse.ArgumentParser:
     first = commands.add_parser("init", help="make the record of a new site, once")
     first.add_argument("--primary", required=True, metavar="HOST", help="the host that is primary now")
     first.add_argument("--server", action="append", default=[], metavar="HOST=UUID", help="each host's server_uuid")
+    first.add_argument("--term", type=_term, default=1, metavar="N", help="first term, after a disaster (default: 1)")
     again = commands.add_parser(
         "rebuild", help="make the record again from what the guards say; stop the service first"
     )

@@ -1,7 +1,7 @@
 """Run the stages of `make test`, one after the other, and print what each took.
 
     python tests/stages.py            every stage of CI
-    python tests/stages.py check      one stage (check, simulation, default, backup_restore, vendor_roles, failover)
+    python tests/stages.py check      one stage (STAGES below, and failover)
     python tests/stages.py PATH ...   pytest on these paths, against the lab as it stands
     python tests/stages.py long       what takes longer than CI allows
 
@@ -81,6 +81,13 @@ BACKUP_RESTORE = Stage(
         ("molecule", "test", "--scenario-name", "backup_restore", "--destroy", "never"),
     ),
 )
+REBUILD = Stage(
+    "rebuild",
+    (
+        ("molecule", "reset", "--scenario-name", "rebuild"),
+        ("molecule", "test", "--scenario-name", "rebuild", "--destroy", "never"),
+    ),
+)
 VENDOR_ROLES = Stage(
     "vendor_roles",
     (
@@ -99,11 +106,12 @@ FAILOVER = Stage(
         ("molecule", "test", "--scenario-name", "failover", "--destroy", "never"),
     ),
 )
-STAGES = (CHECK, SIMULATION, DEFAULT, BACKUP_RESTORE, VENDOR_ROLES)
+STAGES = (CHECK, SIMULATION, DEFAULT, BACKUP_RESTORE, REBUILD, VENDOR_ROLES)
 LONG = (
     # until all of its tests pass and it has been seen to pass as a whole; then it goes to STAGES
     FAILOVER,
     # on the pair that the stage before leaves
+    Stage("recovery_long", ((*PYTEST, "-m", "long", "tests/recovery"),)),
     Stage("failover_long", ((*PYTEST, "-m", "long", "tests/failover"),)),
     Stage("simulation", ((*PYTEST, "-m", "long", "tests/simulation"),), needs_lab=False),
     Stage("lab", ((*PYTEST, "tests/lab"),)),

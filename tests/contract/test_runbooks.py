@@ -13,14 +13,17 @@ RUNBOOKS = ROOT / "docs/runbooks"
 PAGES = sorted(path.name for path in RUNBOOKS.glob("*.md"))
 # what a person looks up, or another page names; no message does
 DISASTERS = {
+    "datacenter_lost.md",
     "dropped_table.md",
+    "dropped_table_by_hand.md",
     "failover_drill.md",
     "fence_unproven.md",
     "rebuild_replica.md",
     "rolling_restart.md",
+    "server_lost.md",
 }
 PROGRAM = re.compile(
-    r"(?<![\w/.@-])(mysql-(?:backup|restore|failover|fence|keeper|salvage|repman|stall)[a-z-]*)(?![\w.@-])"
+    r"(?<![\w/.@-])(mysql-(?:backup|restore|put|failover|fence|keeper|salvage|repman|stall)[a-z-]*)(?![\w.@-])"
 )
 PLAYBOOK = re.compile(r"playbooks/(\w+)\.yml")
 UNITS = {"mysql-failover", "mysql-keeper", "mysql-guard"}

@@ -25,7 +25,7 @@ def backed_up(lab: Lab) -> Lab:
 
 def test_dropped_table(backed_up: Lab, tmp_path: Path) -> None:
     backed_up.primary().sql("DROP TABLE shop.orders; CREATE TABLE shop.later (id INT PRIMARY KEY)")
-    follow(backed_up, "dropped_table.md", tmp_path)
+    follow(backed_up, "dropped_table_by_hand.md", tmp_path)
     backed_up.wait_for_replica()
     for host in backed_up.servers:
         assert host.sql("SELECT id, what FROM shop.orders ORDER BY id") == [["1", "first"], ["2", "second"]]
@@ -81,6 +81,7 @@ def test_every_runbook_that_a_message_names_exists_and_is_tested() -> None:
     tests = [
         Path(__file__),
         REPOSITORY / "tests" / "failover" / "test_runbooks.py",
+        *(REPOSITORY / "tests" / "recovery").glob("test_*.py"),
     ]
     tested = {name for test in tests for name in re.findall(r'"([a-z_]+\.md)"', test.read_text())}
     assert {path.name for path in RUNBOOKS.glob("*.md")} == tested

@@ -42,6 +42,18 @@ def query(text: str, database: str = "", *, checksum: bool = True) -> bytes:
     return event(2, body, checksum=checksum)
 
 
+def rows_query(text: str) -> bytes:
+    """The statement as a person sent it, before the rows that it changed."""
+    return event(29, bytes([min(len(text), 255)]) + text.encode())
+
+
+def rows(kind: int, database: str, table: str, size: int = 20, number: int = 7) -> bytes:
+    """A table map, and one event (30 write, 31 update, 32 delete) of that many bytes of rows."""
+    at = struct.pack("<Q", number)[:6]
+    names = b"".join(bytes([len(name)]) + name.encode() + b"\0" for name in (database, table))
+    return event(19, at + bytes(2) + names + b"\x01\x03\x00\x00") + event(kind, at + bytes(4) + bytes(size))
+
+
 def microseconds(moment: datetime) -> int:
     return int(moment.astimezone(UTC).timestamp()) * 1_000_000 + moment.microsecond
 
@@ -52,11 +64,13 @@ def transaction(
     at: datetime,
     statements: Sequence[tuple[str, str]] = (("", "BEGIN"),),
     *,
+    changes: Sequence[bytes] = (),
     original: datetime | None = None,
     checksum: bool = True,
     with_length: bool = True,
 ) -> bytes:
     rest = b"".join(query(text, database, checksum=checksum) for database, text in statements)
+    rest += b"".join(changes)
     rest += event(16, bytes(8), checksum=checksum)
     immediate = microseconds(at)
     times = immediate.to_bytes(7, "little")

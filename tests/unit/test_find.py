@@ -10,9 +10,11 @@ import pytest
 from holdfast.binlog import Query
 from holdfast.errors import UsageError
 from holdfast.gtid import GtidSet
-from holdfast.recovery.find import Loss, Wanted, find_in_file, fits, losses, parse_wanted
+from holdfast.recovery.find import Loss, Wanted, fits, losses, parse_wanted
+from holdfast.recovery.find_search import Anything, DeletedFrom, Destroyed, OfGtid, Search, of_gtid, parse_search
+from holdfast.recovery.search import LISTED, Candidate, find_in_file, listing
 from holdfast.recovery.target import microseconds_of
-from support.binlog_builder import binary_log, transaction
+from support.binlog_builder import binary_log, rows, rows_query, transaction
 from support.plans import binlog
 
 A = "aaaaaaaa-71ca-11e1-9e33-c80aa9429562"
@@ -106,5 +108,84 @@ def test_candidates_of_a_file(tmp_path: Path) -> None:
     path.write_bytes(binary_log(GtidSet(), parts)[:-7])  # of a killed server
     entry = binlog("db1/1", "", "A:1-3", 1, 2)
     first, last = microseconds_of(NOON), microseconds_of(NOON + timedelta(minutes=1))
-    (found,) = find_in_file(path, entry, parse_wanted("orders"), first, last)
+    (found,) = find_in_file(path, entry, parse_search("orders"), first, last)
     assert (found.gtid, found.at, found.database, found.statement) == (f"{A}:1", NOON, "shop", "DROP TABLE `orders`")
+
+
+DELETE = rows(32, "shop", "orders", size=900)
+PARTS = [
+    transaction(A, 1, NOON, changes=[rows_query("DELETE FROM orders WHERE id > 7"), DELETE]),
+    transaction(A, 2, NOON, changes=[rows_query("INSERT INTO orders VALUES (1)"), rows(30, "shop", "orders")]),
+    transaction(A, 3, NOON, changes=[rows(32, "crm", "orders"), rows(31, "crm", "people", number=9)]),
+    transaction(A, 4, NOON, [("shop", "DROP TABLE `orders`")]),
+]
+
+
+def candidates(folder: Path, search: Search) -> list[Candidate]:
+    path = folder / "binlog"
+    path.write_bytes(binary_log(GtidSet(), PARTS))
+    noon = microseconds_of(NOON)
+    return find_in_file(path, binlog("db1/1", "", "A:1-4", 1, 2), search, noon, noon)
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        (parse_search("delete from shop.orders"), [(1, "shop", "DELETE FROM orders WHERE id > 7")]),
+        (
+            parse_search("DELETE FROM `Orders`"),
+            [(1, "shop", "DELETE FROM orders WHERE id > 7"), (3, "crm", "delete of rows of crm.orders")],
+        ),
+        (parse_search("delete from people"), []),
+        (of_gtid(f"{A}:2"), [(2, "shop", "INSERT INTO orders VALUES (1)")]),
+        (of_gtid(f"{A}:3"), [(3, "crm", "delete of rows of crm.orders; update of rows of crm.people")]),
+        (of_gtid(f"{A}:9"), []),
+        (parse_search("drop orders"), [(4, "shop", "DROP TABLE `orders`")]),
+        (
+            Anything(),
+            [
+                (1, "shop", "DELETE FROM orders WHERE id > 7"),
+                (2, "shop", "INSERT INTO orders VALUES (1)"),
+                (3, "crm", "delete of rows of crm.orders; update of rows of crm.people"),
+                (4, "shop", "DROP TABLE `orders`"),
+            ],
+        ),
+    ],
+)
+def test_what_is_found_by_what_is_looked_for(tmp_path: Path, search: Search, found: list[tuple[int, str, str]]) -> None:
+    told = candidates(tmp_path, search)
+    assert [(one.gtid, one.database, one.statement) for one in told] == [
+        (f"{A}:{n}", db, text) for n, db, text in found
+    ]
+
+
+def test_the_size_of_what_was_deleted_is_told(tmp_path: Path) -> None:
+    (found,) = candidates(tmp_path, DeletedFrom("shop", "orders"))
+    assert 900 < found.row_bytes < 1000
+    assert f"{A}:1  ({found.row_bytes} B of rows)" in listing([found], "UTC")
+
+
+@pytest.mark.parametrize("text", ["delete from", "delete from a, b", "delete from drop x", "delete from a.b.c"])
+def test_a_deletion_is_from_one_table(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_search(text)
+
+
+@pytest.mark.parametrize("text", ["", "x:1", f"{A}:0", A])
+def test_a_gtid_is_a_gtid(text: str) -> None:
+    with pytest.raises(UsageError):
+        of_gtid(text)
+
+
+def test_only_the_files_that_have_a_gtid_are_fetched() -> None:
+    files = [binlog("db1/1", "", "A:1-3", 1, 2), binlog("db1/2", "A:1-3", "A:4-6", 3, 4)]
+    source = files[0].server_uuid
+    assert [OfGtid(source, 5).may_hold(file) for file in files] == [False, True]
+    assert all(Destroyed(parse_wanted("orders")).may_hold(file) for file in files)
+
+
+def test_of_many_those_are_listed_that_changed_most() -> None:
+    many = [Candidate(NOON, f"{A}:{n}", "shop", "DELETE", "db1", "binlog.000001", n) for n in range(1, LISTED + 6)]
+    text = listing(many, "UTC")
+    assert f"{A}:{LISTED + 5} " in text and f"{A}:5 " not in text
+    assert text.endswith("5 more, which changed less: narrow it by --between, or use --json")

@@ -97,11 +97,18 @@ def test_init_makes_the_record_once(host: Host) -> None:
         (*INIT[:-1], "db2=uuid-a"),
         ("init", "--primary", "db3", *INIT[3:]),
         (*INIT[:-1], "db2="),
+        (*INIT, "--term", "0"),
+        (*INIT, "--term", "soon"),
     ],
 )
 def test_init_refuses_a_pair_that_is_not_the_configurations(host: Host, arguments: tuple[str, ...]) -> None:
     done = host.run(*arguments)
     assert done.returncode == 2 and not host.record.exists()
+
+
+def test_after_a_disaster_the_first_term_is_one_that_nobody_knows(host: Host) -> None:
+    assert host.run(*INIT, "--term", "1008").returncode == 0
+    assert json.loads(host.run("show", "--json").stdout)["record"]["term"] == 1008
 
 
 def test_without_a_record_show_says_what_it_means(host: Host) -> None:

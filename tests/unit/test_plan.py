@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from holdfast.backup.binlogs import BinlogEntry
 from holdfast.backup.manifest import Manifest
 from holdfast.backup.stream_piece import OpenFile, StreamPiece, open_files
 from holdfast.gtid import GtidSet
+from holdfast.recovery.estimate import document, estimate, reaches
 from holdfast.recovery.lines import Line
 from holdfast.recovery.marker import identity
 from holdfast.recovery.plan import Plan, PlanError, make_plan
@@ -256,6 +258,44 @@ def test_a_backup_by_its_name_that_is_not_there_or_not_whole() -> None:
         plan_of_backup([FULL], [], ToBackup("nothing"))
     with pytest.raises(PlanError, match="inc stands upon full, which is not in the store"):
         plan_of_backup([INCREMENTAL], [], ToBackup("inc"))
+
+
+@pytest.mark.parametrize(
+    ("manifests", "chain", "notes"),
+    [
+        ([FULL, INCREMENTAL], ["full", "inc"], 0),
+        ([INCREMENTAL, FULL], ["full", "inc"], 0),
+        ([FULL, backup("orphan", "A:1-40", 60, parent="gone")], ["full"], 1),
+    ],
+)
+def test_the_newest_backup_is_the_newest_whole_one(manifests: list[Manifest], chain: list[str], notes: int) -> None:
+    plan = plan_of_backup(manifests, [], ToBackup("newest"))
+    assert [one.id for one in plan.chain] == chain
+    assert (str(plan.target), plan.binlogs, len(plan.notes)) == (f"backup {chain[-1]}", (), notes)
+
+
+def test_there_is_no_newest_backup_where_none_is_whole() -> None:
+    with pytest.raises(PlanError, match="no complete backup") as error:
+        plan_of_backup([INCREMENTAL], [], ToBackup("newest"))
+    assert "inc is not used" in error.value.meaning
+
+
+@pytest.mark.parametrize(
+    ("target", "moment"), [(Last(), minute(50)), (ToTime(minute(45)), minute(45)), (ToGtid(A, 20), minute(20))]
+)
+def test_a_plan_knows_of_which_moment_the_data_will_be(target: Target, moment: datetime) -> None:
+    assert reaches(make_plan([FULL], FILES, [], target)) == moment
+
+
+def test_of_a_backup_the_moment_is_its_end() -> None:
+    assert reaches(plan_of_backup([FULL], [], ToBackup("full"))) == FULL.finished_at
+
+
+def test_programs_are_told_what_people_are() -> None:
+    plan = make_plan([FULL], FILES, [], Last())
+    told = document(plan, estimate(plan), 10)
+    assert (told["backup"], told["free_bytes"]) == ("full", 10)
+    assert told["binlogs"] == ["db1/binlog.000002", "db1/binlog.000004", "db1/binlog.000005"]
 
 
 def test_a_backup_by_its_name_says_what_was_given_up() -> None:

@@ -11,7 +11,7 @@ from holdfast.binlog import summarise
 from holdfast.errors import StorageError
 from holdfast.gtid import GtidSet
 from holdfast.recovery.replay import cut_relay_logs
-from holdfast.recovery.target import BeforeGtid, Last, Target, ToGtid, ToTime, gtid_target, short_name
+from holdfast.recovery.target import BeforeGtid, Last, Target, ToGtid, ToSet, ToTime, gtid_target, short_name
 from support.binlog_builder import binary_log, transaction
 
 A = "aaaaaaaa-71ca-11e1-9e33-c80aa9429562"
@@ -55,6 +55,7 @@ def cut(folder: Path, target: Target, have: GtidSet, abandoned: GtidSet | None =
         (ToTime(START + timedelta(minutes=5)), 4),  # committed at the target: not before it
         (ToTime(START + timedelta(minutes=5, microseconds=1)), 5),
         (ToTime(START + timedelta(minutes=60)), 6),
+        (ToSet(GtidSet({A: [(1, 5)]})), 5),
     ],
 )
 @pytest.mark.parametrize("have", [0, 2, 3])
@@ -94,3 +95,8 @@ def test_names_of_targets() -> None:
     assert short_name(ToTime(START)) == "time-20261123T120000Z"
     assert short_name(gtid_target(f"{A}:17", included=False)) == "before-aaaaaaaa-17"
     assert short_name(Last()) == "last"
+
+
+def test_a_set_that_the_files_do_not_complete_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="in none of the files: .*:7-8"):
+        cut(tmp_path, ToSet(upto(8)), upto(2))

@@ -186,10 +186,35 @@ def test_a_line_is_taken_back_when_the_data_was_not_exchanged(
     assert data.is_dir()
 
 
+@pytest.mark.parametrize(("joins", "lines"), [(False, 1), (True, 0)])
+def test_only_a_line_that_ends_is_recorded(
+    tmp_path: Path,
+    configuration: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    joins: bool,
+    lines: int,
+) -> None:
+    """A server that joins a primary which lives gives nothing up: what it lacks comes to it."""
+    data, work = tmp_path / "mysql", tmp_path / ".holdfast-restore-mysql"
+    for folder in (data, work / "data"):
+        folder.mkdir(parents=True)
+    config = parse(configuration(**{"mysql.data_directory": str(data)}))
+    instance, store = Instance(work, Path("/usr/sbin/mysqld")), MemoryStore()
+    monkeypatch.setattr(place, "refuse_running", lambda _: None)
+    monkeypatch.setattr(place, "restore", lambda *_, **__: Restored(instance, gtids("A:1-30"), 0, 1.0))
+    catalog = Catalog((backup("later", "A:1-60", 60),), (), (), ())
+    _, aside = place.restore_over_server(
+        plan(), catalog, config=config, store=store.store, engine=cast("Engine", None), now=NOW, joins=joins
+    )
+    assert len(store.objects) == lines
+    assert aside.is_dir() and data.is_dir() and not work.exists()
+
+
 def test_what_comes_after_a_restore_in_place(configuration: Callable[..., dict[str, Any]]) -> None:
     """A replica's copy of an event does not fire on the primary that it becomes: nobody would notice."""
     restored = Restored(Instance(Path("/r/x"), Path("/usr/sbin/mysqld")), gtids("A:1-30"), 5, 9.0)
     assert "REPLICA_SIDE_DISABLED" in place.next_steps(restored, Path("/aside"), parse(configuration()))
+    assert "recover_server.yml" in place.joining(restored, Path("/aside"), parse(configuration()))
 
 
 def test_one_binlog_that_fails_stops_the_fetching_of_the_others(tmp_path: Path) -> None:

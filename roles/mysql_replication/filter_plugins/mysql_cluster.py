@@ -40,6 +40,11 @@ def is_blank(server: Server) -> bool:
     return not (server["schemas"] or server["accounts"] or server["channels"] or sources - {server["server_uuid"]})
 
 
+def holding(servers: Sequence[Server]) -> list[str]:
+    """Return the hosts whose server answers and has something to miss."""
+    return [server["host"] for server in servers if server["answers"] and not is_blank(server)]
+
+
 def primary_of(servers: Sequence[Server]) -> str:
     """Return the one writable server's host, or nothing when there is none or more than one."""
     writable = [server["host"] for server in servers if server["answers"] and server["writable"]]
@@ -162,5 +167,6 @@ class FilterModule:
         return {
             "mysql_cluster_observe": observe,
             "mysql_cluster_primary": primary_of,
+            "mysql_cluster_holding": holding,
             "mysql_cluster_decide": decide,
         }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,17 @@ FOLDER = "state/drills"
 
 @dataclass(frozen=True)
 class Drill:
-    """A restore that was tried at a moment (UTC): of which backup, and whether what came out was right."""
+    """A restore that was tried at a moment (UTC): of which backup, and whether what came out was right.
+
+    `measured` has numbers by names that end with their units; `plan` predicts from them.
+    """
 
     at: datetime
     backup_id: str
     passed: bool
     host: str = ""
     note: str = ""
+    measured: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -43,6 +48,7 @@ class Drill:
             "passed": self.passed,
             "host": self.host,
             "note": self.note,
+            "measured": dict(self.measured),
         }
         return (json.dumps(document, indent=1) + "\n").encode()
 
@@ -61,8 +67,9 @@ class Drill:
                 document["passed"],
                 str(document.get("host", "")),
                 str(document.get("note", "")),
+                {str(key): float(value) for key, value in document.get("measured", {}).items()},
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StorageError(
                 f"{name} cannot be read: {type(error).__name__} {error}",
                 meaning="It says whether a backup could be restored.",
@@ -74,6 +81,15 @@ def load_drills(store: Store) -> list[Drill]:
     """Every drill in the store, oldest first. Raises StorageError."""
     names = [item.name for item in store.list(FOLDER) if item.name.endswith(".json")]
     return sorted((Drill.from_json(store.get_bytes(name), name) for name in names), key=lambda drill: drill.at)
+
+
+def last_drills(store: Store, count: int) -> list[Drill]:
+    """The last few drills, oldest first; for who only wants their numbers, so what cannot be read is passed over."""
+    found = []
+    for name in sorted(item.name for item in store.list(FOLDER) if item.name.endswith(".json"))[-count:]:
+        with contextlib.suppress(StorageError):
+            found.append(Drill.from_json(store.get_bytes(name), name))
+    return found
 
 
 def newest_passed(drills: Iterable[Drill]) -> Drill | None:

@@ -45,7 +45,7 @@ def take(connection: Connection, table_maximum_bytes: int) -> Fingerprint:
         tables: dict[str, TableFingerprint] = {}
         for row in rows:
             try:
-                tables[f"{row['db']}.{row['name']}"] = _of_table(
+                tables[f"{row['db']}.{row['name']}"] = of_table(
                     connection, str(row["db"]), str(row["name"]), count=int(row["bytes"]) <= table_maximum_bytes
                 )
             except ToolError as error:
@@ -72,7 +72,8 @@ def _open_snapshot(connection: Connection) -> GtidSet:
     )
 
 
-def _of_table(connection: Connection, schema: str, name: str, *, count: bool) -> TableFingerprint:
+def of_table(connection: Connection, schema: str, name: str, *, count: bool) -> TableFingerprint:
+    """One table's definition and, with `count`, its rows and checksum."""
     table = f"{quoted(schema)}.{quoted(name)}"
     create = str(connection.rows(f"SHOW CREATE TABLE {table}")[0]["Create Table"])
     if not count:

@@ -70,9 +70,12 @@ def fresh_version() -> int:
     return random.SystemRandom().randrange(2**62)
 
 
-def first_contents(primary: str, servers: Mapping[str, str], version: int) -> Contents:
-    """The contents of a new site (pure); `servers` are server_uuids by host, `primary` is a host of them."""
-    record = Record(version=version, term=1, primary=servers[primary], opened=True, in_sync=None)
+def first_contents(primary: str, servers: Mapping[str, str], version: int, term: int = 1) -> Contents:
+    """The contents of a new site (pure); `servers` are server_uuids by host, `primary` is a host of them.
+
+    A site that was lost and restored begins with a term that no server of before can know.
+    """
+    record = Record(version=version, term=term, primary=servers[primary], opened=True, in_sync=None)
     return Contents(record, {uuid: host for host, uuid in servers.items()})
 
 

@@ -1,27 +1,13 @@
-"""Search archived binlogs for the statement that destroyed something: DROP TABLE, DROP DATABASE, TRUNCATE."""
+"""Which statements destroy what (DROP TABLE, DROP DATABASE, TRUNCATE), and what a person types to find them. Pure."""
 
 from __future__ import annotations
 
-import logging
 import re
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 
-from holdfast.backup.binlogs import BinlogEntry
-from holdfast.backup.store import Store
-from holdfast.binlog import BinaryLog, BinlogTruncatedError, Query, Transaction, opened, utc_of_microseconds
+from holdfast.binlog import Query
 from holdfast.errors import UsageError
-from holdfast.gtid import GtidSet
-from holdfast.recovery.estimate import moment
-from holdfast.recovery.fetch import fetch_binlog
-from holdfast.recovery.target import microseconds_of
-
-log = logging.getLogger(__name__)
 
 _TOKENS = re.compile(
     r"/\*!\d*|\*/"  # an executable comment's content counts
@@ -48,18 +34,6 @@ class Wanted:
     verb: str | None
     database: str | None
     name: str
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A statement that may be the one; `at` in UTC."""
-
-    at: datetime
-    gtid: str
-    database: str
-    statement: str
-    lineage: str
-    file: str
 
 
 def losses(query: Query) -> list[Loss]:
@@ -111,78 +85,6 @@ def fits(loss: Loss, wanted: Wanted) -> bool:
         and (loss.table or "").casefold() == wanted.name.casefold()
         and (wanted.database is None or loss.database.casefold() == wanted.database.casefold())
     )
-
-
-def find_in_file(path: Path, entry: BinlogEntry, wanted: Wanted, first: int, last: int) -> list[Candidate]:
-    """The candidates of one binlog, committed from `first` to `last` (microseconds)."""
-    found = []
-    with opened(path) as binlog:
-        for transaction in _whole(binlog):
-            if not first <= transaction.commit_time <= last:
-                continue
-            for query in transaction.queries:
-                if any(fits(loss, wanted) for loss in losses(query)):
-                    at = utc_of_microseconds(transaction.commit_time)
-                    found.append(Candidate(at, transaction.gtid, query.database, query.text, entry.lineage, entry.file))
-    return found
-
-
-def _whole(binlog: BinaryLog) -> Iterator[Transaction]:
-    with suppress(BinlogTruncatedError):  # a killed server's file
-        yield from binlog.transactions(queries=True)
-
-
-def find(
-    entries: Sequence[BinlogEntry],
-    wanted: Wanted,
-    between: tuple[datetime, datetime],
-    *,
-    store: Store,
-    spool: Path,
-    parallel: int,
-    abandoned: GtidSet,
-) -> list[Candidate]:
-    """All candidates of the time between, newest first, each GTID once; given-up transactions are passed over."""
-    first, last = (microseconds_of(moment) for moment in between)
-    files = [e for e in entries if _overlaps(e, between)]
-    files.sort(key=lambda entry: (entry.last_time or between[0], entry.file), reverse=True)
-    found: dict[str, Candidate] = {}
-    seen = abandoned
-    with tempfile.TemporaryDirectory(prefix="find-", dir=spool) as folder:
-        for number, batch in enumerate(_batches(files, parallel)):
-            # Another server's copy of transactions that were searched already.
-            todo = [entry for entry in batch if not entry.gtids <= seen]
-            paths = [Path(folder) / f"{entry.lineage}-{entry.file}" for entry in todo]
-            with ThreadPoolExecutor(parallel, "fetch") as pool:
-                list(pool.map(lambda pair: fetch_binlog(pair[0], store, pair[1]), zip(todo, paths, strict=True)))
-            for entry, path in zip(todo, paths, strict=True):
-                for candidate in find_in_file(path, entry, wanted, first, last):
-                    source, _, one = candidate.gtid.rpartition(":")
-                    if not seen.contains(source, int(one)):
-                        found.setdefault(candidate.gtid, candidate)
-                path.unlink()
-                seen = seen | entry.gtids
-            log.info("searched %d of %d binlogs", min((number + 1) * parallel, len(files)), len(files))
-    return sorted(found.values(), key=lambda candidate: candidate.at, reverse=True)
-
-
-def listing(candidates: Iterable[Candidate], zone: str) -> str:
-    """The candidates as `mysql-restore find` prints them."""
-    return "\n".join(
-        f"{moment(one.at, zone)}  {one.gtid}\n    [{one.database}] {' '.join(one.statement.split())}"
-        for one in candidates
-    )
-
-
-def _overlaps(entry: BinlogEntry, between: tuple[datetime, datetime]) -> bool:
-    if entry.first_time is None or entry.last_time is None:
-        return False
-    return entry.first_time <= between[1] and between[0] <= entry.last_time
-
-
-def _batches(files: Sequence[BinlogEntry], size: int) -> Iterator[Sequence[BinlogEntry]]:
-    for start in range(0, len(files), size):
-        yield files[start : start + size]
 
 
 def _words(text: str) -> Iterator[str]:

@@ -28,6 +28,7 @@ LONGEST_SOCKET_PATH = 107
 START_TIMEOUT_SECONDS = 1800.0  # crash recovery of a large backup takes a while
 STOP_TIMEOUT_SECONDS = 600.0
 POLL_SECONDS = 0.2
+MOST_MEMORY_BYTES = 8 << 30
 # What a data directory was made with must be said again at every start.
 CARRIED_OPTIONS = (
     "lower_case_table_names",
@@ -127,11 +128,14 @@ def carried_options(printed: Iterable[str]) -> dict[str, str]:
 
 def buffer_pool_bytes(available: int) -> int:
     """A quarter of the memory that is free now, from 128 MiB to 8 GiB (pure): the host's own server may be running."""
-    return min(max(available // 4, 128 << 20), 8 << 30)
+    return min(max(available // 4, 128 << 20), MOST_MEMORY_BYTES)
 
 
-def prepare(instance: Instance, *, workers: int) -> None:
-    """Write configuration and account; the data directory is there already. Raises UsageError, ToolError."""
+def prepare(instance: Instance, *, workers: int, memory_bytes: int | None = None) -> None:
+    """Write configuration and account; the data directory is there already. Raises UsageError, ToolError.
+
+    `memory_bytes` is the most for the buffer pool.
+    """
     refuse_long_path(instance)
     for name in ("auto.cnf", "mysqld-auto.cnf"):  # a new server_uuid; nothing persisted
         (instance.data / name).unlink(missing_ok=True)
@@ -148,7 +152,7 @@ def prepare(instance: Instance, *, workers: int) -> None:
         workers=workers,
         # Events of its own server_id would be skipped: one that no server of a site has.
         server_id=(1 << 31) + secrets.randbelow((1 << 31) - 1),
-        memory=buffer_pool_bytes(os.sysconf("SC_AVPHYS_PAGES") * page),
+        memory=min(buffer_pool_bytes(os.sysconf("SC_AVPHYS_PAGES") * page), memory_bytes or MOST_MEMORY_BYTES),
         carried=carried_options(printed),
     )
     _write(instance.cnf, text, 0o640, instance)

@@ -64,8 +64,8 @@ def write_marker(directory: Path, plan: Plan, now: datetime, *, finished: bool) 
     partial.replace(directory / NAME)
 
 
-def refuse_foreign(directory: Path, plan: Plan) -> None:
-    """Raise UsageError unless the directory is new, empty, or holds an earlier run of this very plan."""
+def refuse_foreign(directory: Path, plan: Plan, *, any_plan: bool = False) -> None:
+    """Raise UsageError unless the directory is new, empty, or holds an earlier run of this very plan (or of any)."""
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
         return
     marker = read_marker(directory) if directory.is_dir() else None
@@ -75,7 +75,7 @@ def refuse_foreign(directory: Path, plan: Plan) -> None:
             meaning="Nothing in it was touched.",
             remedy="Name a new directory, or leave --directory out.",
         )
-    if marker.plan != identity(plan):
+    if not any_plan and marker.plan != identity(plan):
         raise UsageError(
             f"{directory} holds a run of another plan ({marker.target})",
             meaning="Its target, backup or binlogs are not those of this run. Nothing in it was touched.",

@@ -90,31 +90,35 @@ def work_directory(data_directory: Path, *, is_mount: bool) -> Path:
 
 
 def restore_over_server(
-    plan: Plan, catalog: Catalog, *, config: Config, store: Store, engine: Engine, now: datetime
+    plan: Plan, catalog: Catalog, *, config: Config, store: Store, engine: Engine, now: datetime, joins: bool = False
 ) -> tuple[Restored, Path]:
     """Restore beside the old data, record the line that ends, then exchange them; returns where the old data is now.
 
-    Raises UsageError while mysqld runs, and what restore() raises; until the exchange the old data is untouched.
+    With `joins` the server becomes a replica of one that lives: no line ends. Raises UsageError while mysqld runs, and
+    what restore() raises; until the exchange the old data is untouched.
     """
     data = config.mysql.data_directory
     refuse_running(config)
     work = work_directory(data, is_mount=data.is_mount())
     restored = restore(plan, work, config=config, store=store, engine=engine, now=now, for_people=False, owner_of=data)
-    line = Line(
-        "restore",
-        now,
-        given_up(catalog, local_gtids(data), restored.gtids),
-        f"{config.host} restored in place to {plan.target} from {plan.chain[-1].id}",
-    )
-    refuse_running(config)
-    with step(f"record what the restore gives up as {line.name}"):
-        store.put_bytes(line.name, line.to_json())
+    line = None
+    if not joins:
+        line = Line(
+            "restore",
+            now,
+            given_up(catalog, local_gtids(data), restored.gtids),
+            f"{config.host} restored in place to {plan.target} from {plan.chain[-1].id}",
+        )
+        refuse_running(config)
+        with step(f"record what the restore gives up as {line.name}"):
+            store.put_bytes(line.name, line.to_json())
     try:
         refuse_running(config)
         with step(f"exchange the data in {data}"):
             aside = exchange(data, restored.instance.data, compact_utc(now))
     except HoldfastError:
-        _take_back(line, store)
+        if line is not None:
+            _take_back(line, store)
         raise
     shutil.rmtree(work)
     return restored, aside
@@ -155,6 +159,19 @@ def exchange(data: Path, restored: Path, stamp: str) -> Path:
         path.rename(data / path.name)
     os.sync()
     return aside
+
+
+def joining(restored: Restored, aside: Path, config: Config) -> str:
+    """What comes next for a server that is to be a replica (pure)."""
+    return "\n".join(
+        [
+            f"{config.host} is restored in place in {restored.seconds:.0f} s;"
+            f" it has exactly {restored.gtids.one_line()}",
+            "1. systemctl start mysql: it boots read-only, with a new server_uuid and without replication.",
+            "2. Let it replicate from the primary: playbooks/recover_server.yml does both.",
+            f"3. When all is well, remove the old data: rm -r {aside}",
+        ]
+    )
 
 
 def next_steps(restored: Restored, aside: Path, config: Config) -> str:

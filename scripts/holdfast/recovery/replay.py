@@ -18,7 +18,7 @@ from holdfast.database import Connection
 from holdfast.errors import StorageError, ToolError
 from holdfast.gtid import GtidSet
 from holdfast.recovery.instance import Instance, own_like
-from holdfast.recovery.target import BeforeGtid, Cutter, Target, ToGtid
+from holdfast.recovery.target import BeforeGtid, Cutter, Target, ToGtid, ToSet
 from holdfast.service import Service
 
 POLL_SECONDS = 0.5
@@ -82,6 +82,11 @@ def cut_relay_logs(binlogs: Sequence[Path], relay: Path, have: GtidSet, abandone
             continue
         files.append(path)
         have, total = have | kept.gtids, total + kept.transactions
+    if isinstance(target, ToSet) and not target.gtids <= have:
+        raise StorageError(
+            f"transactions are in none of the files: {(target.gtids - have).one_line()}",
+            meaning="Without them the restored data cannot be compared with what was backed up.",
+        )
     if isinstance(target, BeforeGtid) and cutter.stopped_at is None:
         raise StorageError(f"the end of the replay, {target}, is in none of the files")
     if isinstance(target, ToGtid) and not have.contains(target.source, target.number):

@@ -15,6 +15,7 @@ from holdfast.backup import lease
 from holdfast.backup.engine import Engine
 from holdfast.backup.store import Store
 from holdfast.config import Config
+from holdfast.database import Connection
 from holdfast.errors import ToolError, UsageError
 from holdfast.gtid import GtidSet
 from holdfast.recovery import instance as side
@@ -92,16 +93,7 @@ def restore(
 def _replay_all(plan: Plan, instance: Instance, binlogs: list[Path], *, keep_account: bool) -> Cut:
     log.info("start the side server")
     with side.started(instance) as service, instance.connect() as connection:
-        connection.execute("RESET REPLICA ALL")  # the backup may be of a replica; this also removes relay logs
-        have = executed_on(connection)
-        tip = plan.chain[-1]
-        if not (tip.gtid_contained <= have <= tip.gtid_upper):
-            raise ToolError(
-                f"{tip.id} does not hold the transactions that its manifest says",
-                meaning=f"Missing: {(tip.gtid_contained - have).one_line() or 'none'}. "
-                f"Too many: {(have - tip.gtid_upper).one_line() or 'none'}.",
-                remedy="Use an earlier target, so that an older backup is taken, and report this one.",
-            )
+        have = base_of(plan, connection)
         with step("cut the binlogs at the target"):
             cut = cut_relay_logs(binlogs, instance.relay, have, plan.abandoned, plan.target)
         if cut.stopped_at:
@@ -113,6 +105,20 @@ def _replay_all(plan: Plan, instance: Instance, binlogs: list[Path], *, keep_acc
     return cut
 
 
+def base_of(plan: Plan, connection: Connection) -> GtidSet:
+    """Make the started base ready for a replay; what it has. Raises ToolError when it is not what its manifest says."""
+    connection.execute("RESET REPLICA ALL")  # the backup may be of a replica; this also removes relay logs
+    have, tip = executed_on(connection), plan.chain[-1]
+    if not (tip.gtid_contained <= have <= tip.gtid_upper):
+        raise ToolError(
+            f"{tip.id} does not hold the transactions that its manifest says",
+            meaning=f"Missing: {(tip.gtid_contained - have).one_line() or 'none'}. "
+            f"Too many: {(have - tip.gtid_upper).one_line() or 'none'}.",
+            remedy="Use an earlier target, so that an older backup is taken, and report this one.",
+        )
+    return have
+
+
 def refuse_engine(plan: Plan, engine: Engine) -> None:
     """Raise UsageError when this host is set up for the other engine."""
     if plan.chain[0].engine != engine.name:
@@ -122,9 +128,10 @@ def refuse_engine(plan: Plan, engine: Engine) -> None:
         )
 
 
-def require_room(plan: Plan, directory: Path) -> None:
-    """Raise ToolError when the plan does not fit on the disk."""
-    needed, free = estimate(plan).disk_bytes, shutil.disk_usage(directory).free
+def require_room(plan: Plan, directory: Path, *, spare: float = 0.0) -> None:
+    """Raise ToolError when the plan does not fit on the disk, and leave that share of it free."""
+    disk = shutil.disk_usage(directory)
+    needed, free = estimate(plan).disk_bytes + int(spare * disk.total), disk.free
     if free < needed:
         raise ToolError(
             f"{directory} has {human_bytes(free)} free, this restore needs about {human_bytes(needed)}",

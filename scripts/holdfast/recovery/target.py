@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from holdfast.binlog import Transaction
 from holdfast.errors import UsageError
-from holdfast.gtid import parse_gtid
+from holdfast.gtid import GtidSet, parse_gtid
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -56,9 +56,15 @@ class Last:
         return "the last archived transaction"
 
 
+NEWEST = "newest"
+
+
 @dataclass(frozen=True)
 class ToBackup:
-    """What one backup holds, and nothing after it: of older weeks only their fulls are left."""
+    """What one backup holds, and nothing after it: of older weeks only their fulls are left.
+
+    `newest` in place of an id is the newest whole one: the way out where no binlog can be used.
+    """
 
     backup_id: str
 
@@ -67,7 +73,18 @@ class ToBackup:
         return f"backup {self.backup_id}"
 
 
-Target = ToTime | ToGtid | BeforeGtid | Last | ToBackup
+@dataclass(frozen=True)
+class ToSet:
+    """Exactly these transactions, whatever their order: the state that a fingerprint was taken of."""
+
+    gtids: GtidSet
+
+    def __str__(self) -> str:
+        """For messages."""
+        return f"transactions {self.gtids.one_line()}"
+
+
+Target = ToTime | ToGtid | BeforeGtid | Last | ToBackup | ToSet
 
 
 def gtid_target(text: str, *, included: bool) -> ToGtid | BeforeGtid:
@@ -114,6 +131,8 @@ class Cutter:
         if self.ended:
             return False
         match self._target:
+            case ToSet(gtids):
+                return gtids.contains(transaction.source, transaction.number)
             case ToTime():
                 stops = transaction.commit_time >= self._deadline
             case BeforeGtid(source, number):
