@@ -9,8 +9,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, cast
 
+from holdfast.backup.binlog_index import INDEXES, all_entries, read_entries
 from holdfast.backup.binlogs import BinlogEntry
 from holdfast.backup.bulk import Bulk
+from holdfast.backup.catalog_cache import Cache
 from holdfast.backup.manifest import Fingerprint, Manifest, TableFingerprint
 from holdfast.backup.segments import Segment
 from holdfast.backup.store import Store, StoredObject
@@ -200,3 +202,9 @@ class MemoryStore:
     def _check(self, name: str) -> None:
         if name in self.refuse:
             raise StorageError(f"{name}: refused")
+
+
+def load_entries(store: Store) -> tuple[list[BinlogEntry], list[StorageError]]:
+    """Return what a host that knows nothing reads of the archive."""
+    found = read_entries(store.matching(["/binlogs/*/*.json"]), Cache(None, ""), store.bulk, INDEXES)
+    return all_entries(found), list(found.problems)

@@ -13,23 +13,14 @@ from typing import Any, cast
 import pytest
 
 from holdfast.backup import binlog_job, binlogs
-from holdfast.backup.binlog_index import INDEXES, all_entries, read_entries
 from holdfast.backup.binlogs import BinlogEntry, archive
-from holdfast.backup.catalog_cache import Cache
-from holdfast.backup.store import Store
 from holdfast.binlog import BinlogError, BinlogSummary
 from holdfast.cluster import ServerState
 from holdfast.config import Config, parse
 from holdfast.database import Connection
 from holdfast.errors import LockedError, StorageError
 from holdfast.lock import hold
-from support.backups import SERVER, START, MemoryStore, entry, gtids
-
-
-def load_entries(store: Store) -> tuple[list[BinlogEntry], list[StorageError]]:
-    """Return what a host that knows nothing reads of the archive."""
-    found = read_entries(store.matching(["/binlogs/*/*.json"]), Cache(None, ""), store.bulk, INDEXES)
-    return all_entries(found), list(found.problems)
+from support.backups import SERVER, START, MemoryStore, entry, gtids, load_entries
 
 
 class Server:

@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 
-from holdfast.backup.binlogs import load_entries
 from holdfast.backup.manifest import folder_of, load_manifests, name_of_manifest
 from holdfast.backup.segments import read_segments, write_segments
 from holdfast.backup.store import Store
@@ -87,7 +86,7 @@ def a_night(store: Store, spool: Path) -> None:
 def restorable(store: Store, spool: Path) -> bool:
     """Whether the night is there, byte by byte."""
     manifests, _ = load_manifests(store)
-    entries, _ = load_entries(store)
+    entries, _ = backups.load_entries(store)
     if len(manifests) != 1 or len(entries) != 1 or store.get_bytes(entries[0].object_name) != b"the binlog":
         return False
     return b"".join(read_segments(manifests[0].segments, store, spool, 2)) == DATA
