@@ -11,7 +11,15 @@ FOLDER = "/tmp/holdfast-units"
 # what the tests and their helpers read besides the programs: links, units, the lab's addresses
 PARTS = ("pyproject.toml", "scripts", "tests/unit", "tests/support", "roles", "templates", "molecule/lab", "docs")
 # of Ansible's plugins, which run on the controller with its packages
-NOT_FOR_HOSTS = ("test_mysql_roles.py", "test_offsite_storage.py", "test_rolling_restart.py", "test_stolen_key.py")
+NOT_FOR_HOSTS = (
+    "test_mysql_roles.py",
+    "test_offsite_storage.py",
+    "test_recover_datacenter.py",
+    "test_recover_server.py",
+    "test_recover_table.py",
+    "test_rolling_restart.py",
+    "test_stolen_key.py",
+)
 
 
 def test_unit_tests_pass_on_debian_13(lab: Lab) -> None:
