@@ -54,7 +54,10 @@ def test_binlog_archive_failed(backed_up: Lab, tmp_path: Path) -> None:
         "clock_skew.md",
         "disk_filling.md",
         "drill_failed.md",
-        "drill_overdue.md",
+        # its drill refused a backup whose last transaction no file had yet; the page archives them first now
+        pytest.param(
+            "drill_overdue.md", marks=pytest.mark.open(reason="the drill was not seen to pass in the lab yet")
+        ),
         "full_too_small.md",
         "host_silent.md",
         "incremental_too_large.md",
