@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from support.hosts import Host
+from support.hosts import Host, Lab
+from support.runbooks import follow
 from support.site import Site
 from support.workload import Workload
 
@@ -68,3 +71,9 @@ def test_a_backup_that_is_not_what_was_backed_up_fails_it(backed_up: Site, repli
     assert drill["passed"] is False and ".payments has" in drill["note"]
     assert "FAILED restore drill" in backed_up.messages(replica)
     assert not replica.exists(f"{backed_up.folder}/restore/drill")
+
+
+def test_the_page_of_an_overdue_drill(lab: Lab, tmp_path: Path) -> None:
+    """On the site that site.yml made, with its own store."""
+    lab.replica().run("mysql-backup-full")
+    follow(lab, "drill_overdue.md", tmp_path)
