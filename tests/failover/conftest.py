@@ -21,6 +21,7 @@ from support.failover_times import HEADINGS, Times
 from support.guarded import RECORD_FILE
 from support.hosts import CommandError, Lab, wait_until
 from support.provision import tool
+from support.suite import provisioned_lab, require_guards
 
 TIMES = pytest.StashKey[Times]()
 OUTCOME = pytest.StashKey[bool]()
@@ -50,14 +51,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.fixture(scope="session")
 def lab() -> Lab:
     """The lab, provisioned, its guards at work. Anything else is a mistake of the caller."""
-    if hosts.INSIDE not in os.environ:
-        pytest.exit("run these by `make test T=tests/failover` on a provisioned lab", 2)
-    found = hosts.lab()
+    found = provisioned_lab("tests/failover")
     for host in (*found.servers, found.app1):
         failover_faults.thaw(host)  # an earlier run may have been stopped in its middle
-    for host in found.servers:
-        if host.run("systemctl", "cat", "mysql-guard", check=False).status != 0:
-            pytest.exit(f"{host.name} has no guard: provision the lab with mysql_guard_enabled", 2)
+    require_guards(found)
     return found
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
-from support import hosts
 from support.hosts import Lab
+from support.suite import provisioned_lab
 
 
 @pytest.fixture(scope="session")
 def lab() -> Lab:
     """The converged lab."""
-    if hosts.INSIDE not in os.environ:
-        pytest.exit("run these by `make test T=tests/provisioning` on a provisioned lab", 2)
-    return hosts.lab()
+    return provisioned_lab("tests/provisioning")

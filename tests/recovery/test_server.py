@@ -22,11 +22,7 @@ RUNBOOK = "server_lost.md"
 @pytest.fixture(scope="module")
 def shop(lab: Lab) -> Iterator[Workload]:
     """An application that writes through the proxy, and a backup; db1 leads."""
-    pair = Pair(lab)
-    pair.settle()
-    if pair.roles().primary.name != "db1":
-        pair.switch_over()
-        pair.settle()
+    Pair(lab).have_led_by(lab.db1)
     made = Workload(lab, "lost", ("orders",), rate=20, through_proxy=True)
     made.prepare()
     made.start()

@@ -31,11 +31,7 @@ AROUND = (
 @pytest.fixture(scope="module")
 def shop(lab: Lab) -> Iterator[Workload]:
     """A shop whose application writes through the proxy, with a backup; db1 leads."""
-    pair = Pair(lab)
-    pair.settle()
-    if pair.roles().primary.name != "db1":
-        pair.switch_over()
-        pair.settle()
+    Pair(lab).have_led_by(lab.db1)
     made = Workload(lab, "shop", ("invoices", "payments"), rate=40, through_proxy=True)
     made.prepare()
     lab.db1.sql(AROUND)

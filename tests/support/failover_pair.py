@@ -201,6 +201,13 @@ class Pair:
         program = "mysql-failover" if self.manager_unit == "mysql-failover" else "mysql-repman"
         self.lab.app1.run(program, "switchover")
 
+    def have_led_by(self, host: Host) -> None:
+        """Have all well with this host as the primary. Raises CommandError."""
+        self.settle()
+        if self.roles().primary is not host:
+            self.switch_over()
+            self.settle()
+
     def told(self, host: Host) -> str:
         """Return what a host told people since `forget_told`."""
         return host.run("sh", "-c", f"cat {TOLD} 2>/dev/null || true").out

@@ -14,6 +14,7 @@ import pytest
 
 from support.console import table
 from support.lane import Lane
+from support.small_servers import SmallServer, SmallServers
 
 # What the store does; "hold" and its like are how processes are met at a stage.
 PASSING = ("429", "500", "503", "reset", "half")
@@ -170,9 +171,52 @@ class Job:
         return "3 told, healed"
 
 
+class ServerJob(Job):
+    """A column whose job asks a server: a replica of its own."""
+
+    def __init__(self, lane: Lane, servers: SmallServers, server: SmallServer) -> None:
+        super().__init__(lane)
+        self.servers, self.server = servers, server
+
+    # --- rows that these jobs share
+
+    def mysql_restarted(self) -> str:
+        """mysqld dies and comes back in the middle of the job."""
+        raise NotImplementedError
+
+    def mysql_gone(self) -> str:
+        """mysqld does not run."""
+        before = self.seen()
+        self.server.stop()
+        try:
+            self.fails(4, self.server.socket)
+        finally:
+            self.server.start()
+        self.counts_as(before)
+        self.servers.catch_up(self.server)
+        self.heals()
+        return "4 told, healed"
+
+    def replica_stopped(self) -> str:
+        """Replication is stopped."""
+        raise NotImplementedError
+
+
 def store_rows() -> dict[str, Row]:
     """The rows of what the store does."""
     return {name: lambda job, kind=kind: job.store_fault(kind) for name, kind in STORE_FAULTS.items()}
+
+
+def server_rows(lock: str) -> dict[str, Row]:
+    """The last rows of a job that asks a server: its lock, MySQL, its configuration."""
+    return {
+        "lock held": lambda job: job.lock_held(lock),
+        "MySQL restarted": lambda job: job.mysql_restarted(),
+        "MySQL does not run": lambda job: job.mysql_gone(),
+        "replica stopped": lambda job: job.replica_stopped(),
+        "config: an unknown key": lambda job: job.unknown_key(),
+        "config: no rclone.conf": lambda job: job.no_rclone_conf(),
+    }
 
 
 def cells(jobs: Iterable[type[Job]]) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from support.lane import Lane
-from support.matrix import Job, Row, store_rows
+from support.matrix import Row, ServerJob, server_rows, store_rows
 from support.small_servers import SmallServer, SmallServers
 
 SEGMENT, MANIFEST = r"PUT .*/segment-", r"PUT .*/manifest\.json"
@@ -13,14 +13,13 @@ SEGMENT, MANIFEST = r"PUT .*/segment-", r"PUT .*/manifest\.json"
 STEADY = {"backup": {"segment_bytes": 1 << 18, "upload_parallel": 1, "rate_limit_bytes_per_second": 1_000_000}}
 
 
-class Backup(Job):
+class Backup(ServerJob):
     """What both kinds have in common."""
 
     kind: ClassVar[str]
 
     def __init__(self, lane: Lane, servers: SmallServers, server: SmallServer) -> None:
-        super().__init__(lane)
-        self.servers, self.server = servers, server
+        super().__init__(lane, servers, server)
         self.may_make = {self.kind}
 
     def prepare(self) -> None:
@@ -137,19 +136,6 @@ class Backup(Job):
         self.heals()
         return "4 told, healed"
 
-    def mysql_gone(self) -> str:
-        """mysqld does not run."""
-        before = self.seen()
-        self.server.stop()
-        try:
-            self.fails(4, self.server.socket)
-        finally:
-            self.server.start()
-        self.counts_as(before)
-        self.servers.catch_up(self.server)
-        self.heals()
-        return "4 told, healed"
-
     def replica_stopped(self) -> str:
         """Replication is stopped: it is no healthy replica, so it is not its turn."""
         said, before = self.lane.messages(), self.seen()
@@ -178,12 +164,7 @@ ROWS: dict[str, Row] = {
     "killed: lz4": lambda job: job.killed_part("^lz4 ", 4, "lz4: was killed by SIGKILL"),
     "killed: one upload": lambda job: job.killed_part("rclone .*segment", 0, "attempt 1 of 2"),
     "killed: job, by SIGTERM": lambda job: job.terminated(),
-    "lock held": lambda job: job.lock_held("backup"),
-    "MySQL restarted": lambda job: job.mysql_restarted(),
-    "MySQL does not run": lambda job: job.mysql_gone(),
-    "replica stopped": lambda job: job.replica_stopped(),
-    "config: an unknown key": lambda job: job.unknown_key(),
-    "config: no rclone.conf": lambda job: job.no_rclone_conf(),
+    **server_rows("backup"),
 }
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 
-from support.lane import Lane
-from support.matrix import Job, store_rows
-from support.small_servers import SmallServer, SmallServers
+from support.matrix import ServerJob, server_rows, store_rows
 
 ENTRY, BINLOG = r"PUT .*/binlog\.\d+\.json", r"PUT .*/binlog\.\d+\.lz4"
 
 
-class Binlogs(Job):
+class Binlogs(ServerJob):
     """mysql-backup-binlogs: the first failure is made up for within the hour, the second in a row is told."""
 
     name, program = "binlogs", "mysql-backup-binlogs"
@@ -23,17 +21,8 @@ class Binlogs(Job):
         "killed: job, at a segment": lambda job: job.killed_at("hold", BINLOG),
         "killed: job, at the last record": lambda job: job.killed_at("hold", ENTRY),
         "killed: job, last answer lost": lambda job: job.killed_at("hold answer", ENTRY, counts=True),
-        "lock held": lambda job: job.lock_held("binlogs"),
-        "MySQL restarted": lambda job: job.mysql_restarted(),
-        "MySQL does not run": lambda job: job.mysql_gone(),
-        "replica stopped": lambda job: job.replica_stopped(),
-        "config: an unknown key": lambda job: job.unknown_key(),
-        "config: no rclone.conf": lambda job: job.no_rclone_conf(),
+        **server_rows("binlogs"),
     }
-
-    def __init__(self, lane: Lane, servers: SmallServers, server: SmallServer) -> None:
-        super().__init__(lane)
-        self.servers, self.server = servers, server
 
     def prepare(self) -> None:
         """Archive what there is."""
@@ -95,19 +84,6 @@ class Binlogs(Job):
         self.heals()
         return "0, healed"
 
-    def mysql_gone(self) -> str:
-        """mysqld does not run."""
-        before = self.seen()
-        self.server.stop()
-        try:
-            self.fails(4, self.server.socket)
-        finally:
-            self.server.start()
-        self.servers.catch_up(self.server)
-        self.counts_as(before)
-        self.heals()
-        return "4 told, healed"
-
     def replica_stopped(self) -> str:
         """Replication is stopped: binlogs are archived all the same."""
         self.server.sql("STOP REPLICA")
@@ -119,7 +95,7 @@ class Binlogs(Job):
         return "0"
 
 
-class Watch(Job):
+class Watch(ServerJob):
     """mysql-backup-watch: what goes wrong is its alarm; the next run says that it is over."""
 
     name, program = "watch", "mysql-backup-watch"
@@ -128,17 +104,8 @@ class Watch(Job):
         "disk full: state": lambda job: job.disk_full("state"),
         "killed: job, while it looks": lambda job: job.killed_at("hold", "GET "),
         "killed: job, at the last record": lambda job: job.killed_at("hold", "PUT .*/state/watch/"),
-        "lock held": lambda job: job.lock_held("watch"),
-        "MySQL restarted": lambda job: job.mysql_restarted(),
-        "MySQL does not run": lambda job: job.mysql_gone(),
-        "replica stopped": lambda job: job.replica_stopped(),
-        "config: an unknown key": lambda job: job.unknown_key(),
-        "config: no rclone.conf": lambda job: job.no_rclone_conf(),
+        **server_rows("watch"),
     }
-
-    def __init__(self, lane: Lane, servers: SmallServers, server: SmallServer) -> None:
-        super().__init__(lane)
-        self.servers, self.server = servers, server
 
     def prepare(self) -> None:
         """A first run, which tells what is wrong with this host besides, once."""

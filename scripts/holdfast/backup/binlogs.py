@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -90,13 +90,7 @@ class BinlogEntry:
     @staticmethod
     def from_document(document: dict[str, Any]) -> BinlogEntry:
         """The inverse of document(). Raises KeyError, TypeError or ValueError."""
-        if document.keys() != _KEYS:
-            raise ValueError("keys missing or unknown")
-        for key in ("previous_gtids", "gtids"):
-            document[key] = GtidSet.parse(document[key])
-        for key in ("first_time", "last_time", "archived_at"):
-            document[key] = None if document[key] is None else time_of(document[key])
-        return BinlogEntry(**document)
+        return BinlogEntry(**revived(document, _KEYS, ("first_time", "last_time", "archived_at")))
 
 
 _KEYS = BinlogEntry.__dataclass_fields__.keys()
@@ -278,6 +272,20 @@ def plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime(_TIME)
     return value
+
+
+def revived(document: dict[str, Any], keys: Set[str], times: Sequence[str]) -> dict[str, Any]:
+    """The fields of a file's or a piece's record from JSON: what plain() made of them, undone, in place.
+
+    Raises KeyError, TypeError or ValueError, which is also for keys that are missing or unknown.
+    """
+    if document.keys() != keys:
+        raise ValueError("keys missing or unknown")
+    for key in ("previous_gtids", "gtids"):
+        document[key] = GtidSet.parse(document[key])
+    for key in times:
+        document[key] = None if document[key] is None else time_of(document[key])
+    return document
 
 
 def time_of(text: str) -> datetime:

@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import groupby
 
 from holdfast.backup.binlogs import FOLDER as BINLOGS
-from holdfast.backup.binlogs import BinlogEntry, name_of_entry, plain, time_of
+from holdfast.backup.binlogs import BinlogEntry, name_of_entry, plain, revived
 from holdfast.backup.lineage import sequence_of
 from holdfast.backup.sealed import seal, unseal
 from holdfast.backup.store import Store, StoredObject
@@ -70,13 +70,7 @@ class StreamPiece:
         """Read a stored record. Raises StorageError naming `name` if it is damaged, moved or too new."""
         document = unseal(data, name, schema_version=SCHEMA_VERSION)
         try:
-            if document.keys() != {field.name for field in fields(StreamPiece)}:
-                raise ValueError("keys missing or unknown")
-            for key in ("previous_gtids", "gtids"):
-                document[key] = GtidSet.parse(document[key])
-            for key in ("first_time", "last_time", "taken_at"):
-                document[key] = None if document[key] is None else time_of(document[key])
-            piece = StreamPiece(**document)
+            piece = StreamPiece(**revived(document, _KEYS, ("first_time", "last_time", "taken_at")))
         except (KeyError, TypeError, ValueError) as error:
             raise StorageError(
                 f"{name} is not a complete record of a streamed piece: {error}",
@@ -85,6 +79,9 @@ class StreamPiece:
         if piece.record_name != name:
             raise StorageError(f"{name} says that it is {piece.record_name}", meaning="It does not count.")
         return piece
+
+
+_KEYS = StreamPiece.__dataclass_fields__.keys()
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 from holdfast.backup.binlogs import BinlogEntry
 from holdfast.binlog import Transaction
 from holdfast.binlog_rows import Change, Contents
 from holdfast.errors import UsageError
-from holdfast.gtid import parse_gtid
 from holdfast.recovery.find import Wanted, fits, losses, parse_wanted
+from holdfast.recovery.target import gtid_of
 
 _DELETE = re.compile(r"\s*delete\s+from\s+(\S.*)", re.IGNORECASE | re.DOTALL)
 
@@ -25,26 +25,24 @@ class Match:
     row_bytes: int = 0
 
 
-class Search(Protocol):
+class Search(ABC):
     """Something to look for."""
 
     def may_hold(self, entry: BinlogEntry) -> bool:
-        """Whether a file can have it, by what its entry says."""
+        """Whether a file can have it, by what its entry says; any can, where nothing else is known."""
+        del entry
+        return True
 
+    @abstractmethod
     def matches(self, transaction: Transaction, found: Contents) -> list[Match]:
         """What of a transaction fits."""
 
 
 @dataclass(frozen=True)
-class Destroyed:
+class Destroyed(Search):
     """A statement that drops or truncates a table, or drops its database."""
 
     wanted: Wanted
-
-    def may_hold(self, entry: BinlogEntry) -> bool:
-        """Any file can."""
-        del entry
-        return True
 
     def matches(self, transaction: Transaction, found: Contents) -> list[Match]:
         """Each such statement."""
@@ -57,16 +55,11 @@ class Destroyed:
 
 
 @dataclass(frozen=True)
-class DeletedFrom:
+class DeletedFrom(Search):
     """Rows that were deleted from a table, by whatever statement; the names as in Wanted."""
 
     database: str | None
     table: str
-
-    def may_hold(self, entry: BinlogEntry) -> bool:
-        """Any file can."""
-        del entry
-        return True
 
     def matches(self, transaction: Transaction, found: Contents) -> list[Match]:
         """The transaction, once for each table that fits."""
@@ -81,7 +74,7 @@ class DeletedFrom:
 
 
 @dataclass(frozen=True)
-class OfGtid:
+class OfGtid(Search):
     """One transaction."""
 
     source: str
@@ -97,13 +90,8 @@ class OfGtid:
 
 
 @dataclass(frozen=True)
-class Anything:
+class Anything(Search):
     """Every transaction: for a short time between two moments."""
-
-    def may_hold(self, entry: BinlogEntry) -> bool:
-        """Any file can."""
-        del entry
-        return True
 
     def matches(self, transaction: Transaction, found: Contents) -> list[Match]:
         """What it did."""
@@ -140,7 +128,4 @@ def parse_search(text: str) -> Search:
 
 def of_gtid(text: str) -> OfGtid:
     """From `uuid:n`. Raises UsageError."""
-    try:
-        return OfGtid(*parse_gtid(text))
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    return OfGtid(*gtid_of(text))

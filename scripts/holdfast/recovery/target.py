@@ -87,12 +87,17 @@ class ToSet:
 Target = ToTime | ToGtid | BeforeGtid | Last | ToBackup | ToSet
 
 
-def gtid_target(text: str, *, included: bool) -> ToGtid | BeforeGtid:
-    """A target from `uuid:n` or `uuid:tag:n`. Raises UsageError."""
+def gtid_of(text: str) -> tuple[str, int]:
+    """(source, number) of `uuid:n` or `uuid:tag:n` that a person typed. Raises UsageError."""
     try:
-        source, number = parse_gtid(text)
+        return parse_gtid(text)
     except ValueError as error:
         raise UsageError(str(error), remedy="Take it from `mysql-restore find` or from mysqlbinlog.") from None
+
+
+def gtid_target(text: str, *, included: bool) -> ToGtid | BeforeGtid:
+    """A target from `uuid:n` or `uuid:tag:n`. Raises UsageError."""
+    source, number = gtid_of(text)
     return ToGtid(source, number) if included else BeforeGtid(source, number)
 
 
