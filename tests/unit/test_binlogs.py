@@ -217,6 +217,13 @@ def test_a_damaged_entry_does_not_count(damage: Callable[[bytes], bytes]) -> Non
     assert bad.entry_name in damaged[0].what
 
 
+def test_an_entry_of_a_days_index_with_a_key_too_few_is_refused() -> None:
+    document = entry(1, "", "A:1", hours=(0, 1)).document()
+    del document["schema_version"]
+    with pytest.raises(ValueError, match="keys missing or unknown"):
+        BinlogEntry.from_document(document)
+
+
 @pytest.mark.parametrize("hours", [None, (0.0, 1.000001)])
 def test_an_entry_comes_back_as_it_was_stored(hours: tuple[float, float] | None) -> None:
     made = replace(entry(1, "B:1-4", "A:1-3", hours=hours), archived_at=START.replace(microsecond=123456))

@@ -354,6 +354,28 @@ def test_the_service_survives_what_fails(
     assert "state/stream/db2.json" in store.objects
 
 
+def test_what_lasts_is_said_once(
+    config: Config, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A store or a server that is away for a night does not fill the journal."""
+    stop, calls = Event(), 0
+
+    def connect(*_: object, **__: object) -> Server:
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            stop.set()
+        raise DatabaseError("MySQL is away")
+
+    monkeypatch.setattr(stream, "connect", connect)
+    monkeypatch.setattr(stream, "Store", lambda *_: store)
+    monkeypatch.setattr(stream, "SHORTEST_PAUSE_SECONDS", 0.0)
+    config = replace(config, backup_or_none=replace(config.backup, stream_interval_seconds=0))
+    serve(config, now=lambda: START, stop=stop)
+    assert calls == 5
+    assert caplog.text.count("failed, and is tried again: MySQL is away") == 1
+
+
 def test_a_restore_reads_the_pieces_and_refuses_one_that_was_changed(
     streaming: Stream, server: Server, store: MemoryStore, tmp_path: Path
 ) -> None:
