@@ -35,7 +35,8 @@ def test_unit_tests_pass_on_debian_13(lab: Lab) -> None:
         ignored = [f"--ignore=tests/unit/{name}" for name in NOT_FOR_HOSTS]
         argv = ["python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", *ignored, "tests/unit"]
         done = lab.app1.run("env", "-C", FOLDER, *argv, check=False, timeout_seconds=600)
-        assert done.status == 0, done.text[-6000:]
+        failed = [line for line in done.out.splitlines() if line.startswith(("FAILED", "ERROR"))]
+        assert done.status == 0, "\n".join([done.text[-6000:], *failed])
         assert " passed" in done.out
     finally:
         lab.app1.run("rm", "-rf", FOLDER)

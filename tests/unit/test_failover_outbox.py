@@ -71,12 +71,12 @@ def test_one_that_is_refused_does_not_stand_in_the_way_of_the_next(config: Confi
 
 def test_who_puts_does_not_wait(config: Config) -> None:
     stands = threading.Event()
-    outbox = Outbox(config.notifications, send=lambda *_: {} if stands.wait(5) else {})
+    outbox = Outbox(config.notifications, send=lambda *_: {} if stands.wait(60) else {})
     began = time.monotonic()
     outbox.put("text")
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 20
     outbox.close(0.1)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
     stands.set()
 
 

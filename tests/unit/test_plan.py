@@ -213,7 +213,7 @@ def applied(world: World, plan: Plan, last: int) -> GtidSet:
     return (have | plan.chain[-1].gtid_upper) & world.prefix(last)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(worlds(), st.integers(1, 24))
 def test_random_histories_by_gtid(world: World, number: int) -> None:
     number = min(number, world.length)
@@ -230,7 +230,7 @@ def test_random_histories_by_gtid(world: World, number: int) -> None:
         assert plan.chain[-1].gtid_upper <= world.prefix(last)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(worlds(), st.integers(1, 24))
 def test_random_histories_by_time(world: World, number: int) -> None:
     number = min(number, world.length)

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from holdfast.backup import retention, retention_backups, retention_binlogs
@@ -132,8 +132,6 @@ def binlogs_lost(before: History, after: History) -> list[str]:
 # A seed has nothing that could be made smaller.
 @settings(
     max_examples=15,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
 @given(seed=st.integers(0, 2**32), trouble=st.sampled_from([0.0, 0.3, 1.0, 3.0]))
