@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 import pytest
 
 from support import guarded
-from support.failover_faults import frozen, held_down, init_pid, power_off, power_on
+from support.failover_faults import frozen, held_down, power_off, power_on
 from support.failover_load import Load
 from support.failover_pair import Pair, Roles
 from support.hosts import Host
@@ -119,7 +119,7 @@ def test_two_random_faults(pair: Pair, load: Load, number: int) -> None:
         time.sleep(both)
     healed = time.time()
     for host in pair.lab.servers:
-        assert init_pid(host), f"{host.name} is off"
+        assert host.init_pid(), f"{host.name} is off"
     load.resume()
     pair.settle(120)
     load.wait_for_shop(healed, 60)

@@ -6,7 +6,6 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from support.failover_faults import init_pid
 from support.hosts import Host
 
 STAGE = "/var/lib/holdfast-small"
@@ -15,7 +14,7 @@ FILLER = "filler"
 
 def _as_outer_root(host: Host, script: str) -> None:
     """Run a script in the host's file system with the rights to mount that the host itself lacks."""
-    inside = ["nsenter", "-t", str(init_pid(host)), "--mount", "--pid", "--"]
+    inside = ["nsenter", "-t", str(host.init_pid()), "--mount", "--pid", "--"]
     subprocess.run([*inside, "sh", "-euc", script], check=True, capture_output=True)
 
 

@@ -22,17 +22,9 @@ HELD_DOWN = "/etc/systemd/system/mysql.service.d/zz-suite.conf"
 UNITS = {"db": ("mysql", "mysql-health", "mysql-guard", "mysql-relay-guard.socket", "mysql-relay-admin.socket")}
 
 
-def init_pid(host: Host) -> int:
-    """Return the process id of a host's systemd as the controller sees it; 0 when the host is off."""
-    done = subprocess.run(
-        ["podman", "inspect", "--format", "{{.State.Pid}}", host.container], capture_output=True, text=True, check=False
-    )
-    return int(done.stdout or 0)
-
-
 def processes(host: Host, *, spare: str = "") -> list[int]:
     """Return a host's processes as the controller sees them, systemd first; without those whose line has `spare`."""
-    init = init_pid(host)
+    init = host.init_pid()
     space = Path(f"/proc/{init}/ns/pid").readlink()
     found = []
     for entry in Path("/proc").iterdir():
@@ -84,7 +76,7 @@ def power_off(*those: Host) -> None:
     names = [host.container for host in those]
     subprocess.run(["podman", "kill", *names], check=False, capture_output=True)
     for host in those:
-        wait_until(lambda host=host: init_pid(host) == 0, f"{host.name} is off")  # type: ignore[misc]
+        wait_until(lambda host=host: host.init_pid() == 0, f"{host.name} is off")  # type: ignore[misc]
 
 
 def power_on(*those: Host) -> None:
@@ -135,7 +127,7 @@ def held_down(host: Host) -> Iterator[None]:
 
 
 def _filter(host: Host, verb: str, peer: Host) -> None:
-    inside = ["nsenter", "-t", str(init_pid(host)), "-n"]
+    inside = ["nsenter", "-t", str(host.init_pid()), "-n"]
     rule = ["--source", peer.address, "--protocol", "tcp", "--dport", "3306", "--jump", "DROP"]
     subprocess.run([*inside, "iptables", verb, "INPUT", *rule], check=True, capture_output=True)
 
@@ -154,13 +146,13 @@ def put_right(pair: Pair) -> None:
     """Undo every fault that this suite knows, and start everything that a host should run."""
     lab: Lab = pair.lab
     for host in (*lab.servers, lab.app1):
-        if init_pid(host):
+        if host.init_pid():
             thaw(host)
     power_on(*lab.servers, lab.app1)
     for host in (*lab.servers, lab.app1):
-        inside = ["nsenter", "-t", str(init_pid(host)), "-n", "ip", "route", "flush", "type", "blackhole"]
+        inside = ["nsenter", "-t", str(host.init_pid()), "-n", "ip", "route", "flush", "type", "blackhole"]
         subprocess.run(inside, check=False, capture_output=True)
-        filters = ["nsenter", "-t", str(init_pid(host)), "-n", "iptables", "--flush", "INPUT"]
+        filters = ["nsenter", "-t", str(host.init_pid()), "-n", "iptables", "--flush", "INPUT"]
         subprocess.run(filters, check=False, capture_output=True)
         host.run("rm", "-f", HELD_DOWN)
         host.run("systemctl", "daemon-reload")

@@ -74,10 +74,7 @@ def start_store(lab: Lab) -> None:
 @contextmanager
 def small_disk(host: Host, path: str, size_bytes: int) -> Iterator[None]:
     """Mount a tmpfs of a few bytes on a folder of the host. From outside: the host itself may not mount."""
-    pid = subprocess.run(
-        ["podman", "inspect", "--format", "{{.State.Pid}}", host.container], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    inside = ["nsenter", "-t", pid, "--mount", "--pid", "--"]  # --pid: umount reads /proc
+    inside = ["nsenter", "-t", str(host.init_pid()), "--mount", "--pid", "--"]  # --pid: umount reads /proc
     host.run("mkdir", "-p", path)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes},mode=0700", "tmpfs", path]
     subprocess.run([*inside, *mount], check=True, capture_output=True)

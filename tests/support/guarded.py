@@ -95,10 +95,7 @@ def cut(*pairs: tuple[Host, Host]) -> Iterator[None]:
 
 def _route(host: Host, verb: str, address: str) -> None:
     # from outside: whatever the host itself may do
-    pid = subprocess.run(
-        ["podman", "inspect", "--format", "{{.State.Pid}}", host.container], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    argv = ["nsenter", "-t", pid, "-n", "ip", "route", verb, "blackhole", address]
+    argv = ["nsenter", "-t", str(host.init_pid()), "-n", "ip", "route", verb, "blackhole", address]
     # a host that was without power meanwhile has lost its cuts
     subprocess.run(argv, check=verb == "add", capture_output=True)
 

@@ -1,6 +1,8 @@
-"""Run commands on the hosts of the lab, from the controller, through `podman exec`.
+"""Run commands on the hosts of the lab, from the controller, with nsenter.
 
-Everything here must run inside the lab's mount namespace (`molecule/lab/lab.py enter`); `ensure_inside_lab` sees to it.
+`podman exec` takes 0.3 s for what nsenter does in 0.01, and a test of a failover runs some hundred commands. The
+environment and the capabilities are those that `podman exec` gives. Everything here must run inside the lab's mount
+namespace (`molecule/lab/lab.py enter`); `ensure_inside_lab` sees to it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 LAB_PROGRAM = REPOSITORY / "molecule" / "lab" / "lab.py"
 INSIDE = "HOLDFAST_LAB_INSIDE"
+# of every command: nothing of the controller's
+ENVIRONMENT = ("HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "container=podman")
 OCTETS = {
     name: host["octet"] for name, host in json.loads((LAB_PROGRAM.parent / "recipes.json").read_text())["hosts"].items()
 }
@@ -47,6 +51,23 @@ def lab_number() -> int:
     return int(os.environ.get("HOLDFAST_LAB") or "1")
 
 
+def started_at(pid: int) -> str:
+    """Return when a process began, in clock ticks, which tells it from a later one of its number; empty: it is gone.
+
+    Source: proc_pid_stat(5), field 22; the name, field 2, may have spaces.
+    """
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[19]
+    except OSError:
+        return ""
+
+
+def bounding_set(status: str) -> str:
+    """Return the capabilities that a process's /proc/PID/status allows, as setpriv wants to read them (pure)."""
+    mask = int(next(line for line in status.splitlines() if line.startswith("CapBnd:")).split()[1], 16)
+    return ",".join(["-all", *(f"+cap_{bit}" for bit in range(mask.bit_length()) if mask >> bit & 1)])
+
+
 def ensure_inside_lab() -> None:
     """Start this program again inside the lab's namespace, unless it runs there already. Returns only inside."""
     if INSIDE not in os.environ:
@@ -61,10 +82,28 @@ class Host:
         self.name = name
         self.container = f"holdfast{lab_number()}-{name}"
         self.address = f"10.203.{lab_number()}.{OCTETS[name]}"
+        self._init = (0, "")
+        self._capabilities = ""
+
+    def init_pid(self) -> int:
+        """Return the process id of the host's systemd as the controller sees it; 0 when the host is off."""
+        pid, since = self._init
+        if not since or started_at(pid) != since:
+            inspect = ["podman", "inspect", "--format", "{{.State.Pid}}", self.container]
+            pid = int(subprocess.run(inspect, capture_output=True, text=True, check=False).stdout or 0)
+            self._init = (pid, started_at(pid) if pid else "")
+            if self._init[1]:
+                self._capabilities = bounding_set(Path(f"/proc/{pid}/status").read_text())
+        return pid
 
     def argv(self, command: Sequence[str]) -> list[str]:
         """Return the command line that runs `command` on this host from the controller."""
-        return ["podman", "exec", "-i", self.container, *command]
+        pid = self.init_pid()
+        if not pid:
+            return ["podman", "exec", "-i", self.container, *command]  # which says why it cannot
+        clean = ["env", "-i", f"HOSTNAME={self.name}", *ENVIRONMENT]
+        rights = ["setpriv", f"--bounding-set={self._capabilities}", "--"]
+        return ["nsenter", "--target", str(pid), "--all", "--wd=/", *clean, *rights, *command]
 
     def run(
         self, *command: str, check: bool = True, timeout_seconds: float = 180, stdin: str | bytes | None = None
