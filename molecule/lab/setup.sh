@@ -22,6 +22,9 @@ command -v dpkg-query >/dev/null || fail "this is not Debian or Ubuntu: packages
   "use a Debian 12/13 or Ubuntu 24.04 machine or virtual machine as the controller"
 
 packages=(git make python3 python3-venv rclone lz4 openssl)
+# a test opens the status page in it; Ubuntu's package of that name is only a snap's, there the test skips by name
+. /etc/os-release
+if [ "${ID:-}" = debian ]; then packages+=(chromium); fi
 if [ "$wanted" = lab ]; then
   packages+=(podman crun netavark aardvark-dns iptables nftables debootstrap util-linux openssh-client)
 fi

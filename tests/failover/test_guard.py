@@ -61,7 +61,7 @@ def test_the_replica_is_gone_and_comes_back(lab: Lab, pair: Pair, probe: Probe) 
     back = time.time()
     wait_until(lambda: in_sync(lab) == uuid_of(lab.db2), "the replica is in sync again", limit_seconds=45)
     assert switches(lab.db1) == OPEN
-    assert not report(lab.db1)["swapped_alone"]
+    wait_until(lambda: not report(lab.db1)["swapped_alone"], "its guard's next report says so", limit_seconds=5)
     time.sleep(3)
     assert probe.longest_wait(back) < 4
 

@@ -21,6 +21,7 @@ def process_of(host: Host) -> int:
     return guarded.mysqld_pid(host)
 
 
+@pytest.mark.long
 def test_with_nothing_that_waits_a_rolling_restart_does_nothing(pair: Pair, load: Load) -> None:
     before = {host.name: process_of(host) for host in pair.lab.servers}
     done = on_the_suites_site("rolling_restart", rolling_restart_upgrade=False)
@@ -29,6 +30,7 @@ def test_with_nothing_that_waits_a_rolling_restart_does_nothing(pair: Pair, load
     assert {host.name: process_of(host) for host in pair.lab.servers} == before
 
 
+@pytest.mark.long
 def test_a_setting_that_waits_comes_into_force_one_server_after_the_other(pair: Pair, load: Load) -> None:
     roles, term, began = pair.roles(), pair.term(), time.time()
     before = {host.name: process_of(host) for host in pair.lab.servers}

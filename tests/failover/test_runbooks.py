@@ -23,7 +23,11 @@ SAYS = {
 DB1_LEADS = {"rebuild_replica.md", "failover_drill.md"}
 
 
-@pytest.mark.parametrize("name", SAYS)
+# what the page's commands do takes minutes
+LONG = {"rolling_restart.md"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in SAYS])
 def test_every_command_of_the_runbook_works(pair: Pair, tmp_path: Path, name: str) -> None:
     if name in DB1_LEADS:
         pair.have_led_by(pair.lab.db1)

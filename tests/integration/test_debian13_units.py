@@ -33,7 +33,8 @@ def test_unit_tests_pass_on_debian_13(lab: Lab) -> None:
     try:
         lab.app1.run("tar", "-x", "-C", FOLDER, stdin=buffer.getvalue())
         ignored = [f"--ignore=tests/unit/{name}" for name in NOT_FOR_HOSTS]
-        argv = ["python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", *ignored, "tests/unit"]
+        options = ("-q", "-p", "no:cacheprovider", "--numprocesses=auto")
+        argv = ["python3", "-m", "pytest", *options, *ignored, "tests/unit"]
         done = lab.app1.run("env", "-C", FOLDER, *argv, check=False, timeout_seconds=600)
         failed = [line for line in done.out.splitlines() if line.startswith(("FAILED", "ERROR"))]
         assert done.status == 0, "\n".join([done.text[-6000:], *failed])
