@@ -188,8 +188,9 @@ class Pair:
         return self.roles().primary
 
     def last(self) -> dict[str, Any]:
-        """Return what the manager's host remembers of the last promotion."""
-        found: dict[str, Any] = json.loads(self.lab.app1.read(f"{MEMORY}/last.json"))
+        """Return what the manager's host remembers of the last promotion; empty before it has noted the first."""
+        text = self.lab.app1.run("sh", "-c", f"cat {MEMORY}/last.json 2>/dev/null || true").out
+        found: dict[str, Any] = json.loads(text or "{}")
         return found
 
     def order(self, *arguments: str) -> str:
