@@ -62,6 +62,11 @@ def started_at(pid: int) -> str:
         return ""
 
 
+def exit_status(returncode: int) -> int:
+    """Return how a command on a host ended as a shell tells it: nsenter dies of the signal that ended its child (pure)."""
+    return returncode if returncode >= 0 else 128 - returncode
+
+
 def bounding_set(status: str) -> str:
     """Return the capabilities that a process's /proc/PID/status allows, as setpriv wants to read them (pure)."""
     mask = int(next(line for line in status.splitlines() if line.startswith("CapBnd:")).split()[1], 16)
@@ -112,7 +117,7 @@ class Host:
         data = stdin.encode() if isinstance(stdin, str) else stdin
         feed: dict[str, Any] = {"stdin": subprocess.DEVNULL} if data is None else {"input": data}
         done = subprocess.run(self.argv(command), capture_output=True, timeout=timeout_seconds, check=False, **feed)
-        result = Result(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+        result = Result(exit_status(done.returncode), done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
         if check and result.status != 0:
             shown = shlex.join(command)
             raise CommandError(f"{self.name}: `{shown[:400]}` exited {result.status}\n{result.text[-4000:]}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from support import faults
 from support.fault_proxy import FaultProxy
-from support.hosts import Host, Lab, Result, wait_until
+from support.hosts import Host, Lab, Result, exit_status, wait_until
 from support.s3_signature import Key
 from support.site import Site
 from support.small_servers import SmallServer
@@ -97,7 +97,8 @@ class Lane:
         out, err = job.communicate(timeout=limit_seconds)
         self.busy.remove(job)
         text = (out + err).decode(errors="replace")
-        assert job.returncode == expect, f"exited {job.returncode}, expected {expect}\n{text[-3000:]}"
+        status = exit_status(job.returncode)
+        assert status == expect, f"exited {status}, expected {expect}\n{text[-3000:]}"
         return text
 
     def pid(self, program: str) -> int:

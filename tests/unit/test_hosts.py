@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from support.hosts import bounding_set, started_at
+from support.hosts import bounding_set, exit_status, started_at
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,11 @@ from support.hosts import bounding_set, started_at
 )
 def test_a_command_has_the_hosts_capabilities(mask: str, words: str) -> None:
     assert bounding_set(f"CapEff:\t{'f' * 16}\nCapBnd:\t{mask}\nCapAmb:\t0\n") == words
+
+
+@pytest.mark.parametrize(("returncode", "status"), [(0, 0), (75, 75), (-9, 137), (-15, 143)])
+def test_a_signal_is_told_as_a_shell_does(returncode: int, status: int) -> None:
+    assert exit_status(returncode) == status
 
 
 def test_a_process_is_told_from_a_later_one_of_its_number() -> None:
