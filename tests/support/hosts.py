@@ -63,7 +63,7 @@ def started_at(pid: int) -> str:
 
 
 def exit_status(returncode: int) -> int:
-    """Return how a command on a host ended as a shell tells it: nsenter dies of the signal that ended its child (pure)."""
+    """Return an exit status as a shell tells it (pure): nsenter dies of the signal that ended its child."""
     return returncode if returncode >= 0 else 128 - returncode
 
 
@@ -117,7 +117,8 @@ class Host:
         data = stdin.encode() if isinstance(stdin, str) else stdin
         feed: dict[str, Any] = {"stdin": subprocess.DEVNULL} if data is None else {"input": data}
         done = subprocess.run(self.argv(command), capture_output=True, timeout=timeout_seconds, check=False, **feed)
-        result = Result(exit_status(done.returncode), done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+        out, err = (stream.decode(errors="replace") for stream in (done.stdout, done.stderr))
+        result = Result(exit_status(done.returncode), out, err)
         if check and result.status != 0:
             shown = shlex.join(command)
             raise CommandError(f"{self.name}: `{shown[:400]}` exited {result.status}\n{result.text[-4000:]}")
