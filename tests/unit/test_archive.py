@@ -291,5 +291,5 @@ def test_a_thousand_backups_and_a_hundred_thousand_binlogs(capsys: pytest.Captur
     assert (found["warm_objects"], found["same"], found["windows"]) == (0, True, 1)
     assert found["cold_objects"] < 4000
     assert (found["backups"], found["binlogs"]) == (1000, 100_000)
-    assert found["warm_seconds"] < 5
+    assert found["warm_seconds"] < 2
     assert found["cold_seconds"] < 10

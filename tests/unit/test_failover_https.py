@@ -16,19 +16,9 @@ import pytest
 
 from holdfast.config_failover import TlsConfig
 from holdfast.errors import ToolError
-from holdfast.failover.https import (
-    CONNECTION_TIMEOUT_SECONDS,
-    HttpsServer,
-    RefusedError,
-    Request,
-    UnreachableError,
-    call,
-    serve,
-)
+from holdfast.failover.https import HttpsServer, RefusedError, Request, UnreachableError, call, serve
 from holdfast.failover.wire import WireError
 from support.authority import Authority
-
-SLOW_SECONDS = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +34,7 @@ def answer(request: Request) -> dict[str, Any]:
     if request.path == "/bug":
         raise ZeroDivisionError("secret")
     if request.path == "/slow":
-        time.sleep(SLOW_SECONDS)
+        time.sleep(1.5)
     return {"peer": request.peer, "method": request.method, "document": dict(request.document)}
 
 
@@ -155,15 +145,15 @@ def test_garbage_is_refused_and_the_next_is_served(
 def test_who_is_silent_keeps_nobody_waiting(server: HttpsServer, authority: Authority) -> None:
     with socket.create_connection(("127.0.0.1", server.port)), socket.create_connection(("127.0.0.1", server.port)):
         began = time.monotonic()
-        assert ask(server, authority.certificate("db1"), seconds=30)["peer"] == "db1"
-        assert time.monotonic() - began < CONNECTION_TIMEOUT_SECONDS, "it did not wait for them to be given up"
+        assert ask(server, authority.certificate("db1"))["peer"] == "db1"
+        assert time.monotonic() - began < 2
 
 
 def test_a_call_ends_in_its_time(server: HttpsServer, authority: Authority) -> None:
     began = time.monotonic()
     with pytest.raises(UnreachableError, match="TimeoutError"):
         ask(server, authority.certificate("db1"), "/slow", seconds=0.5)
-    assert time.monotonic() - began < SLOW_SECONDS
+    assert time.monotonic() - began < 1.2
 
 
 def test_a_peer_that_takes_the_connection_and_says_nothing(authority: Authority) -> None:

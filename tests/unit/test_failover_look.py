@@ -33,7 +33,7 @@ def test_a_frozen_primary_keeps_nobody_waiting_and_its_late_answer_counts(world:
         assert lookout.look(uuids).old_answers
         thawed, asked, began = freeze(world, verb), world.now, time.monotonic()
         seen = lookout.look(uuids)
-        assert time.monotonic() - began < LIMIT_SECONDS
+        assert time.monotonic() - began < 1.5
         assert seen.old_answers is (verb == "db1.report")
         assert (seen.reports["db1"] is None) is (verb == "db1.report")
         assert seen.candidate is not None

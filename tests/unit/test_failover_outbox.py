@@ -74,9 +74,9 @@ def test_who_puts_does_not_wait(config: Config) -> None:
     outbox = Outbox(config.notifications, send=lambda *_: {} if stands.wait(60) else {})
     began = time.monotonic()
     outbox.put("text")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 1
     outbox.close(0.1)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 2
     stands.set()
 
 

@@ -128,7 +128,7 @@ def test_a_web_service_that_hangs_costs_its_time_limit(httpserver: HTTPServer, a
     began = time.monotonic()
     with pytest.raises(RobotError, match="no answer"):
         robot(httpserver, account).switch_off("db1", 0.3)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 1.2
     over.set()
 
 

@@ -288,7 +288,7 @@ def test_a_hung_server_is_a_503_within_a_second_and_heals(served: str, frozen: t
     for path in ("primary", "replica"):
         began = time.monotonic()
         status, text = get(f"{served}/{path}")
-        assert (status, time.monotonic() - began < 20) == (503, True)
+        assert (status, time.monotonic() - began < 1.5) == (503, True)
         assert "did not answer within 0.9 s" in text
     assert "holdfast_mysql_up 0.0\n" in get(f"{served}/metrics")[1]
     frozen.set()

@@ -130,14 +130,14 @@ class TestTelegram:
         httpserver.expect_ordered_request(PATH).respond_with_json(SENT)
         began = time.monotonic()
         assert send(config, "x") == []
-        assert time.monotonic() - began >= 1
+        assert 1 <= time.monotonic() - began < 4
 
     def test_retry_after_beyond_the_time_given_up(self, config: NotificationsConfig, httpserver: HTTPServer) -> None:
         body = {"ok": False, "error_code": 429, "description": "Too Many", "parameters": {"retry_after": 900}}
         httpserver.expect_request(PATH).respond_with_json(body, status=429)
         began = time.monotonic()
         assert "RetryAfter" in send(config, "x")[0]
-        assert time.monotonic() - began < 60, "it did not wait the 900 s"
+        assert time.monotonic() - began < 3
 
     def test_no_answer(self, config: NotificationsConfig, httpserver: HTTPServer) -> None:
         def answer(request: Request) -> Response:

@@ -166,7 +166,7 @@ class TestPipeline:
             Pipeline([sh("deaf", "trap '' TERM; exec >&-; while :; do sleep 1; done")]) as pipeline,
         ):
             pipeline.finish(timeout_seconds=0.5)
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 5
 
     @pytest.mark.usefixtures("short_grace")
     def test_one_broken_stage_ends_the_wait_for_a_hanging_one(self) -> None:

@@ -328,8 +328,16 @@ def test_a_failed_upload_is_made_up_for_at_the_next_turn(streaming: Stream, serv
     assert whole(store, 1)[1] == gtids("A:1-3")
 
 
+@pytest.fixture
+def hasty(config: Config, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """The configuration of a service that calls this store, and does not pause between two turns."""
+    monkeypatch.setattr(stream, "Store", lambda *_: store)
+    monkeypatch.setattr(stream, "SHORTEST_PAUSE_SECONDS", 0.0)
+    return replace(config, backup_or_none=replace(config.backup, stream_interval_seconds=0))
+
+
 def test_the_service_survives_what_fails(
-    config: Config, server: Server, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+    hasty: Config, server: Server, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop, calls = Event(), 0
 
@@ -346,16 +354,13 @@ def test_the_service_survives_what_fails(
         return server
 
     monkeypatch.setattr(stream, "connect", connect)
-    monkeypatch.setattr(stream, "Store", lambda *_: store)
-    monkeypatch.setattr(stream, "SHORTEST_PAUSE_SECONDS", 0.0)
-    config = replace(config, backup_or_none=replace(config.backup, stream_interval_seconds=0))
-    serve(config, now=lambda: START, stop=stop)
+    serve(hasty, now=lambda: START, stop=stop)
     assert calls == 3
     assert "state/stream/db2.json" in store.objects
 
 
 def test_what_lasts_is_said_once(
-    config: Config, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    hasty: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A store or a server that is away for a night does not fill the journal."""
     stop, calls = Event(), 0
@@ -368,10 +373,7 @@ def test_what_lasts_is_said_once(
         raise DatabaseError("MySQL is away")
 
     monkeypatch.setattr(stream, "connect", connect)
-    monkeypatch.setattr(stream, "Store", lambda *_: store)
-    monkeypatch.setattr(stream, "SHORTEST_PAUSE_SECONDS", 0.0)
-    config = replace(config, backup_or_none=replace(config.backup, stream_interval_seconds=0))
-    serve(config, now=lambda: START, stop=stop)
+    serve(hasty, now=lambda: START, stop=stop)
     assert calls == 5
     assert caplog.text.count("failed, and is tried again: MySQL is away") == 1
 
